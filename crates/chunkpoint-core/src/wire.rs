@@ -1,0 +1,175 @@
+//! Reading and writing the integers and strings the format is made of.
+//!
+//! Unsigned integers are LEB128, signed ones zigzag before it; strings and
+//! byte runs have their length before them. Every reader checks bounds, so
+//! that no input makes it panic or allocate more than the input's own size.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+/// Appends to a buffer.
+pub(crate) trait Put {
+    fn put_varint(&mut self, value: u64);
+    fn put_signed(&mut self, value: i64);
+    fn put_run(&mut self, bytes: &[u8]);
+}
+
+impl Put for Vec<u8> {
+    fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+
+    fn put_signed(&mut self, value: i64) {
+        self.put_varint(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    fn put_run(&mut self, bytes: &[u8]) {
+        self.put_varint(bytes.len() as u64);
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Bytes that [`Put::put_varint`] writes for `value`.
+pub(crate) fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Takes from a buffer; byte runs share its memory.
+pub(crate) struct Reader {
+    rest: Bytes,
+}
+
+impl Reader {
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Fails unless everything was read.
+    pub(crate) fn finish(self) -> Result<()> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::corrupt(format!(
+                "{} bytes too many",
+                self.rest.len()
+            )))
+        }
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Error::corrupt("an integer is longer than 64 bits"))
+    }
+
+    pub(crate) fn signed(&mut self) -> Result<i64> {
+        let value = self.varint()?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// A varint that must fit in 32 bits.
+    pub(crate) fn small(&mut self) -> Result<u32> {
+        u32::try_from(self.varint()?).map_err(|_| Error::corrupt("a number is over 32 bits"))
+    }
+
+    /// A count of things that take at least one byte each.
+    pub(crate) fn count(&mut self) -> Result<usize> {
+        let count = self.varint()?;
+        if count > self.rest.len() as u64 {
+            return Err(Error::corrupt(format!(
+                "a count of {count} in the last {} bytes",
+                self.rest.len()
+            )));
+        }
+        Ok(count as usize)
+    }
+
+    pub(crate) fn take(&mut self, len: usize) -> Result<Bytes> {
+        if len > self.rest.len() {
+            return Err(Error::corrupt(format!(
+                "{len} bytes expected, {} left",
+                self.rest.len()
+            )));
+        }
+        Ok(self.rest.split_to(len))
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut out = [0; N];
+        out.copy_from_slice(&self.take(N)?);
+        Ok(out)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> Bytes {
+        self.rest
+    }
+
+    pub(crate) fn run(&mut self) -> Result<Bytes> {
+        let len = self.count()?;
+        self.take(len)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<Arc<str>> {
+        let run = self.run()?;
+        std::str::from_utf8(&run)
+            .map(Arc::from)
+            .map_err(|e| Error::corrupt("a string is not UTF-8").source(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn integers_come_back(a: u64, b: i64) {
+            let mut out = Vec::new();
+            out.put_varint(a);
+            prop_assert_eq!(out.len(), varint_len(a));
+            out.put_signed(b);
+            let mut reader = Reader::new(out.into());
+            prop_assert_eq!(reader.varint().unwrap(), a);
+            prop_assert_eq!(reader.signed().unwrap(), b);
+            reader.finish().unwrap();
+        }
+
+        #[test]
+        fn no_input_panics(bytes: Vec<u8>) {
+            let mut reader = Reader::new(bytes.into());
+            while reader.text().is_ok() && reader.varint().is_ok() {}
+        }
+    }
+
+    #[test]
+    fn an_overlong_integer_is_refused() {
+        assert!(Reader::new(vec![0xff; 11].into()).varint().is_err());
+    }
+}
