@@ -27,11 +27,10 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use blob::BlobPlan;
 pub(crate) use build::{Donor, build_edge, build_item};
 pub(crate) use edge::Edge;
-pub(crate) use element::{Data, Element, Large};
-pub(crate) use node::{Decoded, Hash, Ref, RefReader, RefWriter, decode};
+pub(crate) use element::{Data, Element};
+pub(crate) use node::{Decoded, Ref, RefReader, RefWriter, decode};
 pub(crate) use pack::PackBuilder;
 pub(crate) use read::{Fetch, Root, RootKind, element_at, range, reachable, read_data};
 pub(crate) use splice::splice;

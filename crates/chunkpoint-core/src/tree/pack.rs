@@ -39,8 +39,9 @@ impl<'a> PackBuilder<'a> {
         self.id
     }
 
-    pub(crate) fn codec(&self) -> &Codec {
-        self.codec
+    /// The chunks so far, by ordinal.
+    pub(crate) fn chunks(&self) -> &[Bytes] {
+        &self.chunks
     }
 
     pub(crate) fn into_chunks(self) -> Vec<Bytes> {

@@ -156,7 +156,6 @@ impl Level for Nodes {
 struct Group<M> {
     start: u64,
     members: Vec<M>,
-    open: bool,
 }
 
 /// The old group of `level` that holds element `at`.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use proptest::prelude::*;
 
+use super::node::Hash;
 use super::*;
 use crate::backend::PackId;
 use crate::codec::{Codec, Compression};

@@ -1,0 +1,342 @@
+//! Decorators: backends around a backend.
+//!
+//! A [`Layer`] says what happens around a call; [`Layered`] applies it to
+//! every method, so that no decorator repeats the trait. Layers stack, the
+//! first applied innermost. The usual order, from the outside in:
+//!
+//! ```text
+//! Retry -> Timeout -> Metrics -> (Faults, in tests) -> the backend
+//! ```
+//!
+//! * [`Retry`] is outside [`Timeout`], so that every attempt has its own time
+//!   and one that hangs is tried again.
+//! * [`Metrics`] is inside both: it counts what reached the backend. A second
+//!   one outside counts what the engine asked for.
+//!
+//! Repeating a mutation is safe because each carries a write id, or names
+//! exactly what it changes; see [`crate::backend`].
+
+mod faults;
+mod metrics;
+mod retry;
+mod rng;
+mod timeout;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::backend::{
+    Alter, Altered, Capabilities, Change, CheckpointBackend, ChunkName, Commit, Committed,
+    Condemned, Detail, Incarnation, ListCondemned, ListRecords, ListThreads, PendingWrite, Pick,
+    PutWrites, Reclaim, Reclaimed, RecordRow,
+};
+use crate::error::Result;
+
+pub use faults::{Fault, Faults, Rule};
+pub use metrics::{MethodMetrics, Metrics, MetricsSnapshot};
+pub use retry::{Retry, RetryPolicy};
+pub use timeout::Timeout;
+
+/// The methods of [`CheckpointBackend`] that a layer sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// [`CheckpointBackend::commit`]
+    Commit,
+    /// [`CheckpointBackend::get`]
+    Get,
+    /// [`CheckpointBackend::list`]
+    List,
+    /// [`CheckpointBackend::chunks`]
+    Chunks,
+    /// [`CheckpointBackend::put_writes`]
+    PutWrites,
+    /// [`CheckpointBackend::alter`]
+    Alter,
+    /// [`CheckpointBackend::condemned`]
+    Condemned,
+    /// [`CheckpointBackend::reclaim`]
+    Reclaim,
+    /// [`CheckpointBackend::delete_thread`]
+    DeleteThread,
+    /// [`CheckpointBackend::copy_thread`]
+    CopyThread,
+    /// [`CheckpointBackend::incarnation`]
+    Incarnation,
+    /// [`CheckpointBackend::threads`]
+    Threads,
+    /// [`CheckpointBackend::close`]
+    Close,
+}
+
+impl Method {
+    /// All of them, in the order of the trait.
+    pub const ALL: [Self; 13] = [
+        Self::Commit,
+        Self::Get,
+        Self::List,
+        Self::Chunks,
+        Self::PutWrites,
+        Self::Alter,
+        Self::Condemned,
+        Self::Reclaim,
+        Self::DeleteThread,
+        Self::CopyThread,
+        Self::Incarnation,
+        Self::Threads,
+        Self::Close,
+    ];
+
+    /// The method's name in the trait.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Chunks => "chunks",
+            Self::PutWrites => "put_writes",
+            Self::Alter => "alter",
+            Self::Condemned => "condemned",
+            Self::Reclaim => "reclaim",
+            Self::DeleteThread => "delete_thread",
+            Self::CopyThread => "copy_thread",
+            Self::Incarnation => "incarnation",
+            Self::Threads => "threads",
+            Self::Close => "close",
+        }
+    }
+
+    /// Whether it changes what is stored.
+    pub fn mutates(self) -> bool {
+        match self {
+            Self::Commit
+            | Self::PutWrites
+            | Self::Alter
+            | Self::Reclaim
+            | Self::DeleteThread
+            | Self::CopyThread => true,
+            Self::Get
+            | Self::List
+            | Self::Chunks
+            | Self::Condemned
+            | Self::Incarnation
+            | Self::Threads
+            | Self::Close => false,
+        }
+    }
+}
+
+/// One call, as a layer sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// The method called.
+    pub method: Method,
+    /// Bytes of bodies, chunks and values handed to the backend.
+    pub bytes_sent: u64,
+}
+
+/// An answer of the trait, which knows the bytes of bodies, chunks and values in it.
+pub trait Answer: Send {
+    /// Those bytes; names and numbers are not counted.
+    fn payload_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Starts the call on the backend inside; each time it is invoked, anew.
+pub type Call<'a, T> = &'a (dyn Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a);
+
+/// Rows of a listing.
+pub type Rows = BoxStream<'static, Result<RecordRow>>;
+
+/// What a decorator does around calls.
+pub trait Layer: fmt::Debug + Send + Sync + 'static {
+    /// Runs one operation: starts `call` as often as it sees fit, usually
+    /// once, and answers.
+    fn around<'a, T: Answer + 'a>(
+        &'a self,
+        operation: Operation,
+        call: Call<'a, T>,
+    ) -> impl Future<Output = Result<T>> + Send + 'a;
+
+    /// Wraps the rows of a [`CheckpointBackend::list`] whose opening went
+    /// through [`around`](Self::around). Passes them through unless a layer
+    /// has something to add.
+    fn rows(&self, rows: Rows) -> Rows {
+        rows
+    }
+}
+
+/// A backend with a [`Layer`] around each call.
+pub struct Layered<L> {
+    inner: Arc<dyn CheckpointBackend>,
+    layer: L,
+}
+
+impl<L: Layer> Layered<L> {
+    /// Puts `layer` around `inner`.
+    pub fn new(inner: Arc<dyn CheckpointBackend>, layer: L) -> Self {
+        Self { inner, layer }
+    }
+
+    /// The layer.
+    pub fn layer(&self) -> &L {
+        &self.layer
+    }
+
+    /// The backend inside.
+    pub fn inner(&self) -> &Arc<dyn CheckpointBackend> {
+        &self.inner
+    }
+
+    fn run<'a, T: Answer + 'a>(
+        &'a self,
+        method: Method,
+        bytes_sent: u64,
+        call: Call<'a, T>,
+    ) -> impl Future<Output = Result<T>> + Send + 'a {
+        let operation = Operation { method, bytes_sent };
+        self.layer.around(operation, call)
+    }
+}
+
+#[async_trait]
+impl<L: Layer> CheckpointBackend for Layered<L> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed> {
+        let sent = commit.body.len() + commit.chunks.iter().map(Bytes::len).sum::<usize>();
+        let call = || self.inner.commit(commit.clone());
+        self.run(Method::Commit, sent as u64, &call).await
+    }
+
+    async fn get(
+        &self,
+        thread: &str,
+        picks: &[Pick],
+        detail: Detail,
+    ) -> Result<Vec<Option<RecordRow>>> {
+        let call = || self.inner.get(thread, picks, detail);
+        self.run(Method::Get, 0, &call).await
+    }
+
+    async fn list(&self, query: ListRecords) -> Result<Rows> {
+        let call = || self.inner.list(query.clone());
+        let rows = self.run(Method::List, 0, &call).await?;
+        Ok(self.layer.rows(rows))
+    }
+
+    async fn chunks(
+        &self,
+        thread: &str,
+        incarnation: Incarnation,
+        names: &[ChunkName],
+    ) -> Result<Vec<Option<Bytes>>> {
+        let call = || self.inner.chunks(thread, incarnation, names);
+        self.run(Method::Chunks, 0, &call).await
+    }
+
+    async fn put_writes(&self, writes: PutWrites) -> Result<()> {
+        let sent = values(&writes.writes);
+        let call = || self.inner.put_writes(writes.clone());
+        self.run(Method::PutWrites, sent, &call).await
+    }
+
+    async fn alter(&self, alter: Alter) -> Result<Vec<Altered>> {
+        let bodies = alter.changes.iter().map(|(_, change)| match change {
+            Change::Hide { body } => body.len() as u64,
+            Change::Remove | Change::Pin(_) => 0,
+        });
+        let sent = bodies.sum();
+        let call = || self.inner.alter(alter.clone());
+        self.run(Method::Alter, sent, &call).await
+    }
+
+    async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>> {
+        let call = || self.inner.condemned(query.clone());
+        self.run(Method::Condemned, 0, &call).await
+    }
+
+    async fn reclaim(&self, reclaim: Reclaim) -> Result<Reclaimed> {
+        let call = || self.inner.reclaim(reclaim.clone());
+        self.run(Method::Reclaim, 0, &call).await
+    }
+
+    async fn delete_thread(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
+        let call = || self.inner.delete_thread(thread, incarnation);
+        self.run(Method::DeleteThread, 0, &call).await
+    }
+
+    async fn copy_thread(&self, source: &str, target: &str, fresh: Incarnation) -> Result<()> {
+        let call = || self.inner.copy_thread(source, target, fresh);
+        self.run(Method::CopyThread, 0, &call).await
+    }
+
+    async fn incarnation(&self, thread: &str) -> Result<Option<Incarnation>> {
+        let call = || self.inner.incarnation(thread);
+        self.run(Method::Incarnation, 0, &call).await
+    }
+
+    async fn threads(&self, query: ListThreads) -> Result<Vec<Arc<str>>> {
+        let call = || self.inner.threads(query.clone());
+        self.run(Method::Threads, 0, &call).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let call = || self.inner.close();
+        self.run(Method::Close, 0, &call).await
+    }
+}
+
+impl<L> fmt::Display for Layered<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<L: fmt::Debug> fmt::Debug for Layered<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layered")
+            .field("layer", &self.layer)
+            .field("inner", &self.inner)
+            .finish()
+    }
+}
+
+fn values(writes: &[PendingWrite]) -> u64 {
+    writes.iter().map(|write| write.value.len() as u64).sum()
+}
+
+/// Bytes of body and pending values in a row.
+fn row_bytes(row: &RecordRow) -> u64 {
+    row.body.len() as u64 + values(&row.writes)
+}
+
+impl Answer for Vec<Option<RecordRow>> {
+    fn payload_bytes(&self) -> u64 {
+        self.iter().flatten().map(row_bytes).sum()
+    }
+}
+
+impl Answer for Vec<Option<Bytes>> {
+    fn payload_bytes(&self) -> u64 {
+        self.iter().flatten().map(|bytes| bytes.len() as u64).sum()
+    }
+}
+
+// The rows are counted as they come, by `Layer::rows`.
+impl Answer for Rows {}
+impl Answer for Committed {}
+impl Answer for Vec<Altered> {}
+impl Answer for Option<Condemned> {}
+impl Answer for Reclaimed {}
+impl Answer for Option<Incarnation> {}
+impl Answer for Vec<Arc<str>> {}
+impl Answer for () {}
