@@ -170,7 +170,6 @@ async fn group_at<L: Level>(
         return Ok(Group {
             start,
             members: L::open(edge, level).to_vec(),
-            open: true,
         });
     }
     // The lowest open list above that reaches back to `at`.
@@ -188,7 +187,6 @@ async fn group_at<L: Level>(
     Ok(Group {
         start,
         members: L::members(&chunks[0])?.to_vec(),
-        open: false,
     })
 }
 
