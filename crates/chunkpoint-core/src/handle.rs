@@ -25,7 +25,7 @@ use crate::types::check_id;
 /// draft.append("messages", [Item::text("Where is my parcel?")])?;
 /// let first = thread.commit(draft).await?;
 ///
-/// let mut draft = first.draft();
+/// let mut draft = first.draft()?;
 /// draft.append("messages", [Item::text("In Rotterdam since Tuesday.")])?;
 /// let second = thread.commit(draft).await?;
 ///

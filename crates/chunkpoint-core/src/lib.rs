@@ -1,5 +1,46 @@
-//! The engine of Chunkpoint: durable memory for AI agents.
-#![allow(missing_docs)]
+//! The engine of Chunkpoint: durable memory for AI agents, on any storage
+//! that implements [`backend::CheckpointBackend`].
+//!
+//! An agent's state is a few *channels*, one of them a growing list of
+//! messages. A [`Thread`] keeps a checkpoint of it after every step. The
+//! engine cuts lists, maps and large values into content-defined chunks, so
+//! that a step writes what it changed and borrows the rest from its parent;
+//! every [`Snapshot`] stays readable, lazily, for ever or as long as
+//! [`Settings::max_history`] says.
+//!
+//! Most programs use the `chunkpoint` crate, which opens a memory by URL, or
+//! one backend crate and [`Memory::new`]:
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! use chunkpoint_core::{HistoryQuery, Item, Memory, memory::MemoryBackend};
+//! use futures::TryStreamExt;
+//!
+//! let memory = Memory::new(MemoryBackend::new())?;
+//! let thread = memory.thread("support-4711")?;
+//! let mut draft = thread.draft().await?;
+//! for text in ["Where is my parcel?", "In Rotterdam since Tuesday.", "Oh."] {
+//!     draft.append("messages", [Item::text(text)])?;
+//!     draft = thread.commit(draft).await?.draft()?;
+//! }
+//! // Newest first; values are read when asked for.
+//! let history: Vec<_> = thread.history(HistoryQuery::default()).try_collect().await?;
+//! let lengths: Vec<u64> =
+//!     history.iter().flat_map(|state| state.channels().map(|(_, _, len)| len)).collect();
+//! assert_eq!(lengths, [3, 2, 1]);
+//! # Ok::<(), chunkpoint_core::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Where things are
+//!
+//! * [`Memory`], [`Thread`], [`Draft`], [`Snapshot`], [`List`], [`Map`]: what
+//!   a program uses.
+//! * [`Saver`]: the LangGraph checkpointer contract over the same checkpoints.
+//! * [`backend`]: the seam to storage, with the contract of every method.
+//! * [`layers`]: retry, timeout, metrics and fault injection around any backend.
+//! * [`memory`]: the backend that keeps everything in this process.
+
 pub mod backend;
 mod background;
 mod cache;
@@ -11,6 +52,7 @@ mod error;
 mod filter;
 mod handle;
 mod ids;
+pub mod layers;
 pub mod memory;
 mod record;
 mod removal;

@@ -37,9 +37,11 @@ pub struct Maintained {
     pub freed_bytes: u64,
 }
 
+type ThreadNamespace = (Arc<str>, Arc<str>);
+
 #[derive(Default)]
 pub(crate) struct Retention {
-    counts: Mutex<HashMap<(Arc<str>, Arc<str>), usize>>,
+    counts: Mutex<HashMap<ThreadNamespace, usize>>,
     pressure: Mutex<HashMap<Arc<str>, Pressure>>,
 }
 

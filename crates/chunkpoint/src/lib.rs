@@ -1,1 +1,147 @@
-//! chunkpoint
+//! Durable memory for AI agents.
+//!
+//! An agent saves its state after every step, and the state holds a growing
+//! list of messages. Chunkpoint keeps **every** state loadable and writes only
+//! what changed: a step costs a few KiB whether the thread has ten messages
+//! or a hundred thousand.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> chunkpoint::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let url = format!("file://{}", dir.path().display());
+//! use chunkpoint::Item;
+//!
+//! let memory = chunkpoint::open(&url).await?;         // file:///var/lib/agents
+//! let thread = memory.thread("support-4711")?;
+//!
+//! // A step: start from the latest state, say what changed, commit.
+//! let mut draft = thread.draft().await?;
+//! draft.append("messages", [Item::text("Where is my parcel?")])?;
+//! draft.set("customer", Item::text("Ada"))?;
+//! let asked = thread.commit(draft).await?;
+//!
+//! let mut draft = asked.draft()?;
+//! draft.append("messages", [Item::text("In Rotterdam since Tuesday.")])?;
+//! thread.commit(draft).await?;
+//!
+//! // Later, in another process: nothing is read before it is asked for.
+//! let latest = thread.latest().await?.expect("two steps were committed");
+//! let messages = latest.list("messages").await?;
+//! assert_eq!(messages.len(), 2);
+//! assert_eq!(messages.tail(1).await?[0], Item::text("In Rotterdam since Tuesday."));
+//!
+//! // Every state is still there, and any can be gone on from.
+//! let fork = thread.fork(asked.id()).await?;
+//! assert_eq!(fork.parent().map(|parent| parent.id()), Some(asked.id()));
+//! memory.close().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # URLs
+//!
+//! | URL | backend | feature |
+//! |---|---|---|
+//! | `memory:` | this process's memory: tests and prototypes | always there |
+//! | `file:///dir` | a directory | `fs` (default) |
+//!
+//! Options follow a question mark: those of [`Settings`] (`max_history`,
+//! `max_age`, `cache_bytes`, `compression`, `grace`, `background`) for any
+//! URL, and the backend's own. An option nobody knows is an error that lists
+//! the known ones.
+//!
+//! # LangGraph
+//!
+//! [`Memory::saver`] has LangGraph's checkpointer contract under its own names:
+//! `put`, `put_writes`, `get_tuple`, `list`, `delete_thread`,
+//! `delete_for_runs`, `copy_thread`, `prune`, `get_delta_channel_history`.
+
+use std::sync::Arc;
+
+use chunkpoint_core::backend::CheckpointBackend;
+use chunkpoint_core::memory::MemoryBackend;
+use url::Url;
+
+pub use chunkpoint_core::{
+    Applied, Checkpoint, CheckpointTuple, Clock, Compression, Config, DELTA_SNAPSHOT_TAG,
+    DeltaChannelHistory, Draft, Entropy, Error, ErrorKind, HistoryQuery, Item, List, ListQuery,
+    Maintained, Map, Memory, MemoryBuilder, PruneStrategy, Result, Saver, Settings, Snapshot,
+    SystemClock, SystemEntropy, Thread, Value, ValueKind, Version, Write, backend, layers, memory,
+};
+#[cfg(feature = "fs")]
+pub use chunkpoint_fs as fs;
+
+/// URL schemes this build knows.
+pub const SCHEMES: &[&str] = &[
+    "memory:",
+    #[cfg(feature = "fs")]
+    "file:///dir",
+];
+
+/// Opens a memory by URL, with default settings but for the URL's options.
+///
+/// # Errors
+/// `InvalidInput` for a URL, scheme or option that is not known; what the
+/// backend reports. The URL itself is never in a message: it may hold a password.
+pub async fn open(url: &str) -> Result<Memory> {
+    open_with(url, Settings::default()).await
+}
+
+/// Opens a memory by URL. Options in the URL go over `settings`.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(url: &str, mut settings: Settings) -> Result<Memory> {
+    let mut url = Url::parse(url).map_err(|e| {
+        Error::invalid(format!("not a URL; expected is one of {}", SCHEMES.join(", "))).source(e)
+    })?;
+    let mut left = Vec::new();
+    for (name, value) in url.query_pairs() {
+        if Settings::OPTIONS.contains(&&*name) {
+            settings.set(&name, &value).map_err(|e| e.context(format_args!("option {name}")))?;
+        } else {
+            left.push((name.into_owned(), value.into_owned()));
+        }
+    }
+    url.set_query(None);
+    if !left.is_empty() {
+        url.query_pairs_mut().extend_pairs(&left);
+    }
+    let backend = backend(&url).await?;
+    Memory::builder(backend).settings(settings).build()
+}
+
+async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
+    match url.scheme() {
+        "memory" => {
+            if let Some((name, _)) = url.query_pairs().next() {
+                return Err(unknown_option(&name, &[]));
+            }
+            Ok(Arc::new(MemoryBackend::new()))
+        }
+        #[cfg(feature = "fs")]
+        "file" => {
+            for (name, _) in url.query_pairs() {
+                if !chunkpoint_fs::FsConfig::OPTIONS.contains(&&*name) {
+                    return Err(unknown_option(&name, chunkpoint_fs::FsConfig::OPTIONS));
+                }
+            }
+            let config = chunkpoint_fs::FsConfig::from_url(url.as_str())?;
+            Ok(Arc::new(chunkpoint_fs::FsBackend::with_config(config)?))
+        }
+        scheme => Err(Error::invalid(format!(
+            "unknown scheme {}; this build knows {}",
+            chunkpoint_core::quote(scheme),
+            SCHEMES.join(", ")
+        ))),
+    }
+}
+
+fn unknown_option(name: &str, backend: &[&str]) -> Error {
+    let mut known: Vec<&str> = Settings::OPTIONS.to_vec();
+    known.extend_from_slice(backend);
+    Error::invalid(format!(
+        "unknown option {}; known are {}",
+        chunkpoint_core::quote(name),
+        known.join(", ")
+    ))
+}

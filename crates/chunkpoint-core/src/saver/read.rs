@@ -1,7 +1,7 @@
 //! `get_tuple` and `list`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -224,7 +224,8 @@ impl Saver {
         } else {
             None
         };
-        let mut keys: BTreeMap<(Reverse<Arc<str>>, Arc<str>, Arc<str>), ()> = BTreeMap::new();
+        // Id (descending), thread, namespace.
+        let mut keys = BTreeSet::new();
         let mut after = None;
         loop {
             let page = ListThreads {
@@ -239,7 +240,7 @@ impl Saver {
                 let mut rows = self.thread_rows(&thread, query, Detail::Keys).await?;
                 while let Some(row) = rows.next().await {
                     let key = row?.record.key;
-                    keys.insert((Reverse(key.id), thread.clone(), key.namespace), ());
+                    keys.insert((Reverse(key.id), thread.clone(), key.namespace));
                     if most.is_some_and(|most| keys.len() > most) {
                         keys.pop_last();
                     }
@@ -247,7 +248,7 @@ impl Saver {
             }
         }
         let engine = self.engine.clone();
-        Ok(futures::stream::iter(keys.into_keys())
+        Ok(futures::stream::iter(keys)
             .filter_map(move |(Reverse(id), thread, namespace)| {
                 let engine = engine.clone();
                 async move {

@@ -238,7 +238,7 @@ async fn lend_large(
         .flatten()
         .filter(|leaf| pack.knows(LEAF_LEVEL, &leaf.hash).is_none())
         .map(|leaf| leaf.children.0..leaf.children.1)
-        .chain([plan.tail..elements.len()]);
+        .chain(std::iter::once(plan.tail..elements.len()));
     let mut wanted: HashSet<(u8, Hash)> = HashSet::new();
     for range in missing {
         for element in &elements[range] {
