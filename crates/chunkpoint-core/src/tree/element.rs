@@ -107,26 +107,22 @@ impl Element {
         }
     }
 
-    /// Adds the content, never where it lies, to a leaf's hash.
-    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        let mut head = Vec::with_capacity(64);
-        head.put_run(self.key.as_bytes());
-        head.put_run(self.tag.as_bytes());
-        match self.root() {
-            None => {
-                head.push(0);
-                head.put_varint(self.len());
+    /// Writes the content, never where it lies: what a leaf's hash covers.
+    pub(crate) fn write_content(&self, out: &mut Vec<u8>) {
+        out.put_run(self.key.as_bytes());
+        out.put_run(self.tag.as_bytes());
+        match (&self.data, self.root()) {
+            (Data::Inline(bytes), _) => {
+                out.push(0);
+                out.put_run(bytes);
             }
-            Some((level, hash)) => {
-                head.push(1);
-                head.put_varint(self.len());
-                head.push(level);
-                head.extend_from_slice(&hash.0);
+            (_, root) => {
+                let (level, hash) = root.unwrap_or((0, Hash([0; 16])));
+                out.push(1);
+                out.put_varint(self.len());
+                out.push(level);
+                out.extend_from_slice(&hash.0);
             }
-        }
-        hasher.update(&head);
-        if let Data::Inline(bytes) = &self.data {
-            hasher.update(bytes);
         }
     }
 

@@ -21,6 +21,12 @@ impl fmt::Debug for Hash {
 }
 
 impl Hash {
+    fn of_bytes(bytes: &[u8]) -> Self {
+        let mut out = [0; 16];
+        out.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+        Self(out)
+    }
+
     pub(crate) fn of(hasher: &blake3::Hasher) -> Self {
         let mut out = [0; 16];
         out.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
@@ -166,12 +172,14 @@ pub(super) const PIECE: u8 = 4;
 pub(super) const EDGE: u8 = 5;
 
 pub(crate) fn leaf_hash(keyed: bool, elements: &[Element]) -> Hash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[if keyed { KEYED_LEAF } else { LEAF }]);
+    // One contiguous run: BLAKE3 is several times faster on it than on pieces.
+    let bytes: usize = elements.iter().map(|element| element.weight() + 16).sum();
+    let mut content = Vec::with_capacity(bytes + 1);
+    content.push(if keyed { KEYED_LEAF } else { LEAF });
     for element in elements {
-        element.hash_into(&mut hasher);
+        element.write_content(&mut content);
     }
-    Hash::of(&hasher)
+    Hash::of_bytes(&content)
 }
 
 pub(crate) fn node_hash<'a>(children: impl Iterator<Item = (&'a Hash, u64)>) -> Hash {
