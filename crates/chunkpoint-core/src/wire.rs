@@ -50,6 +50,11 @@ impl Reader {
         self.rest.is_empty()
     }
 
+    /// What is left, to look at.
+    pub(crate) fn peek(&self) -> &[u8] {
+        &self.rest
+    }
+
     /// Fails unless everything was read.
     pub(crate) fn finish(self) -> Result<()> {
         if self.rest.is_empty() {

@@ -204,6 +204,12 @@ pub(crate) fn decode(raw: Bytes, r: &Ref) -> Result<Decoded> {
     let mut reader = Reader::new(raw);
     let mut refs = RefReader::new(r.pack, r.locator);
     let kind = reader.byte()?;
+    if kind != PIECE {
+        let sum = u32::from_le_bytes(reader.array()?);
+        if sum != crc32c::crc32c(reader.peek()) {
+            return Err(Error::corrupt("the chunk's checksum does not match"));
+        }
+    }
     let (decoded, hash) = match kind {
         LEAF | KEYED_LEAF => {
             let keyed = kind == KEYED_LEAF;

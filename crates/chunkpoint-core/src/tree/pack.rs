@@ -86,10 +86,12 @@ impl<'a> PackBuilder<'a> {
         Ok(r)
     }
 
-    /// Runs `write` on the scratch buffer and adds the chunk it made.
+    /// Adds a chunk of `kind` that `write` fills, with the checksum of what
+    /// it wrote: a hash covers content, not where references point.
     fn add_with(
         &mut self,
         level: u8,
+        kind: u8,
         hash: Hash,
         items: u64,
         has_large: bool,
@@ -100,8 +102,12 @@ impl<'a> PackBuilder<'a> {
         }
         let mut raw = std::mem::take(&mut self.scratch);
         raw.clear();
-        let result = write(&mut raw, &mut RefWriter::new(self.id))
-            .and_then(|()| self.add(level, hash, items, has_large, &raw));
+        raw.extend_from_slice(&[kind, 0, 0, 0, 0]);
+        let result = write(&mut raw, &mut RefWriter::new(self.id)).and_then(|()| {
+            let sum = crc32c::crc32c(&raw[5..]);
+            raw[1..5].copy_from_slice(&sum.to_le_bytes());
+            self.add(level, hash, items, has_large, &raw)
+        });
         self.scratch = raw;
         result
     }
@@ -110,13 +116,14 @@ impl<'a> PackBuilder<'a> {
     pub(crate) fn leaf(&mut self, keyed: bool, elements: &[Element]) -> Result<Ref> {
         let hash = leaf_hash(keyed, elements);
         let has_large = elements.iter().any(|e| !matches!(e.data, Data::Inline(_)));
+        let kind = if keyed { KEYED_LEAF } else { LEAF };
         self.add_with(
             LEAF_LEVEL,
+            kind,
             hash,
             elements.len() as u64,
             has_large,
             |out, refs| {
-                out.push(if keyed { KEYED_LEAF } else { LEAF });
                 elements
                     .iter()
                     .try_for_each(|element| element.write(keyed, refs, out))
@@ -129,28 +136,33 @@ impl<'a> PackBuilder<'a> {
         let hash = node_hash(children.iter().map(|child| (&child.hash, child.items)));
         let items = children.iter().map(|child| child.items).sum();
         let has_large = children.iter().any(|child| child.has_large);
-        self.add_with(NODE_LEVEL, hash, items, has_large, |out, refs| {
-            out.push(NODE);
+        self.add_with(NODE_LEVEL, NODE, hash, items, has_large, |out, refs| {
             refs.write_all(children, out);
             Ok(())
         })
     }
 
-    /// A piece of a large value.
+    /// A piece of a large value. Its hash covers all of it.
     pub(crate) fn piece(&mut self, hash: Hash, bytes: &[u8]) -> Result<Ref> {
-        self.add_with(PIECE_LEVEL, hash, bytes.len() as u64, false, |out, _| {
-            out.push(PIECE);
-            out.extend_from_slice(bytes);
-            Ok(())
-        })
+        if let Some(known) = self.known.get(&(PIECE_LEVEL, hash)) {
+            return Ok(known.clone());
+        }
+        let mut raw = Vec::with_capacity(bytes.len() + 1);
+        raw.push(PIECE);
+        raw.extend_from_slice(bytes);
+        self.add(PIECE_LEVEL, hash, bytes.len() as u64, false, &raw)
     }
 
     /// An edge that is not to travel in the record.
     pub(crate) fn edge(&mut self, edge: &Edge) -> Result<Ref> {
-        self.add_with(EDGE_LEVEL, edge.hash(), edge.len(), true, |out, refs| {
-            out.push(EDGE);
-            edge.write(refs, out)
-        })
+        self.add_with(
+            EDGE_LEVEL,
+            EDGE,
+            edge.hash(),
+            edge.len(),
+            true,
+            |out, refs| edge.write(refs, out),
+        )
     }
 
     /// Splits an element that [`Element::new`] found too large.
