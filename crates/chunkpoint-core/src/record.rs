@@ -376,13 +376,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_body_panics(mut body: Vec<u8>) {
-            if let Some(first) = body.first_mut() {
-                *first = FORMAT;
-            }
+        fn no_body_panics(payload: Vec<u8>, honest: bool, format in 0u8..3) {
             let key = RecordKey { namespace: "".into(), id: "a".into() };
-            let codec = Codec::new(Compression::Zstd);
-            prop_assert!(Record::decode(body.into(), &key, PackId([0; 8]), 0, &codec).is_err());
+            let codec = Codec::new(Compression::None);
+            let mut body = vec![format];
+            if honest {
+                body.extend(check(&key, PackId([0; 8]), &payload));
+                body.extend(codec.pack(&payload).unwrap());
+            } else {
+                body.extend(&payload);
+            }
+            let read = Record::decode(body.into(), &key, PackId([0; 8]), 0, &codec);
+            if format != FORMAT || !honest {
+                prop_assert!(read.is_err());
+            }
         }
     }
 

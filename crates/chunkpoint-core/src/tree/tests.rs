@@ -144,14 +144,40 @@ proptest! {
     }
 
     #[test]
-    fn no_chunk_panics(bytes: Vec<u8>, kind in 0u8..7) {
+    fn no_chunk_panics(bytes: Vec<u8>, kind in 0u8..7, sum: bool) {
         let mut raw = vec![kind];
+        if sum {
+            raw.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        }
         raw.extend(bytes);
         let r = Ref {
             hash: Hash([0; 16]), pack: PackId([0; 8]), ordinal: 0, locator: 0, stored: 0,
             items: 0, has_large: false,
         };
         prop_assert!(decode(raw.into(), &r).is_err());
+    }
+
+    #[test]
+    fn a_damaged_chunk_is_never_taken_for_another(
+        at: prop::sample::Index, byte: u8, resum: bool,
+    ) {
+        let packs = Packs::new();
+        let items: Vec<Item> = (0..60).map(|n| item(n, 64)).collect();
+        let (edge, _) = scratch(&packs, 1, &items, Donor::None);
+        let r = edge.levels[0][0].clone();
+        let stored = packs.chunks.lock().unwrap()[&(r.pack, r.ordinal)].clone();
+        let mut raw = packs.codec.unpack(stored).unwrap().to_vec();
+        let at = at.index(raw.len());
+        raw[at] = byte;
+        if resum {
+            let sum = crc32c::crc32c(&raw[5..]);
+            raw[1..5].copy_from_slice(&sum.to_le_bytes());
+        }
+        match decode(raw.into(), &r) {
+            Err(error) => prop_assert_eq!(error.kind(), crate::ErrorKind::Corrupt),
+            Ok(Decoded::Leaf(read)) => prop_assert_eq!(node::leaf_hash(false, &read), r.hash),
+            Ok(_) => prop_assert!(false, "another kind of chunk"),
+        }
     }
 }
 
