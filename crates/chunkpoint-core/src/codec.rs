@@ -44,11 +44,15 @@ const ZSTD_LEVEL: i32 = 3;
 /// takes up to a megabyte.
 const POOLED: usize = 4;
 
-/// Packs and unpacks, with pooled contexts.
+/// A scratch buffer over this many bytes is freed rather than kept.
+const MOST_SCRATCH: usize = 1 << 20;
+
+/// Packs and unpacks, with pooled contexts and buffers.
 pub(crate) struct Codec {
     compression: Compression,
     compressors: Pool<Compressor<'static>>,
     decompressors: Pool<Decompressor<'static>>,
+    scratch: Pool<Vec<u8>>,
 }
 
 struct Pool<T>(Mutex<Vec<T>>);
@@ -72,12 +76,33 @@ impl Codec {
             compression,
             compressors: Pool(Mutex::default()),
             decompressors: Pool(Mutex::default()),
+            scratch: Pool(Mutex::default()),
         }
     }
 
-    /// Packs `raw`, if that makes it smaller.
-    pub(crate) fn pack(&self, raw: &[u8]) -> Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(raw.len() / 2 + 16);
+    /// An empty buffer, which may have room from its last use.
+    pub(crate) fn scratch(&self) -> Vec<u8> {
+        self.scratch.take().unwrap_or_default()
+    }
+
+    /// Gives a scratch buffer back, unless it has become too large to keep.
+    pub(crate) fn give_scratch(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= MOST_SCRATCH {
+            buffer.clear();
+            self.scratch.give(buffer);
+        }
+    }
+
+    /// Packs `raw`, if that makes it smaller. The result has no room to spare.
+    pub(crate) fn pack(&self, raw: &[u8]) -> Result<Bytes> {
+        let mut out = self.scratch();
+        let result = self.pack_into(raw, &mut out);
+        let packed = Bytes::copy_from_slice(&out);
+        self.give_scratch(out);
+        result.map(|()| packed)
+    }
+
+    fn pack_into(&self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
         if raw.len() >= LEAST {
             match self.compression {
                 Compression::None => {}
@@ -96,21 +121,25 @@ impl Codec {
                             context
                         }
                     };
-                    let packed = context.compress(raw).map_err(zstd_failed)?;
-                    self.compressors.give(context);
                     out.push(ZSTD);
                     out.put_varint(raw.len() as u64);
-                    out.extend_from_slice(&packed);
+                    let head = out.len();
+                    out.resize(head + zstd::zstd_safe::compress_bound(raw.len()), 0);
+                    let len = context
+                        .compress_to_buffer(raw, &mut out[head..])
+                        .map_err(zstd_failed)?;
+                    out.truncate(head + len);
+                    self.compressors.give(context);
                 }
             }
             if !out.is_empty() && out.len() <= raw.len() {
-                return Ok(out);
+                return Ok(());
             }
             out.clear();
         }
         out.push(RAW);
         out.extend_from_slice(raw);
-        Ok(out)
+        Ok(())
     }
 
     /// Unpacks what [`pack`](Self::pack) made. Raw runs share the memory.
@@ -180,7 +209,7 @@ mod tests {
             let codec = Codec::new(compression);
             let packed = codec.pack(&raw).unwrap();
             prop_assert!(packed.len() <= raw.len() + 1);
-            prop_assert_eq!(&codec.unpack(packed.into()).unwrap()[..], &raw[..]);
+            prop_assert_eq!(&codec.unpack(packed).unwrap()[..], &raw[..]);
         }
 
         #[test]

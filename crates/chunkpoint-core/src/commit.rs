@@ -357,7 +357,7 @@ pub(crate) async fn load_edge(fetch: &dyn Fetch, slot: &Slot<Edge>) -> Result<Ar
     match slot {
         Slot::Inline(edge) => Ok(edge.clone()),
         Slot::Sealed(r) => match &*fetch.fetch(std::slice::from_ref(r)).await?[0] {
-            Decoded::Edge(edge) => Ok(Arc::new(edge.clone())),
+            Decoded::Edge(edge) => Ok(edge.clone()),
             _ => Err(Error::corrupt(
                 "an edge was expected, another kind of chunk found",
             )),

@@ -208,7 +208,7 @@ impl Record {
     /// Packs the body. The check in it binds the content to its name.
     pub(crate) fn encode(&self, key: &RecordKey, pack: PackId, codec: &Codec) -> Result<Bytes> {
         let mut refs = RefWriter::new(pack);
-        let mut raw = Vec::with_capacity(1024);
+        let mut raw = codec.scratch();
         raw.put_varint(self.v);
         raw.put_run(self.ts.as_bytes());
         match &self.updated_channels {
@@ -243,6 +243,7 @@ impl Record {
         let mut body = vec![FORMAT];
         body.extend_from_slice(&check(key, pack, &raw));
         body.extend_from_slice(&codec.pack(&raw)?);
+        codec.give_scratch(raw);
         Ok(body.into())
     }
 

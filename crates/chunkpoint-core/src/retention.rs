@@ -127,9 +127,11 @@ impl Engine {
         }
         let unknown = count > usize::MAX / 2;
         let behind = !unknown && count > due + 4 * SLICE;
-        let (task, thread, namespace) = (engine.clone(), thread.clone(), namespace.clone());
+        let (task, thread, namespace) = (Arc::downgrade(engine), thread.clone(), namespace.clone());
         let name = format!("trim {thread}\0{namespace}");
         let work = async move {
+            // Work that waits for its turn does not keep a dropped memory alive.
+            let Some(task) = task.upgrade() else { return };
             if let Err(error) = task.trim_and_reclaim(&thread, &namespace).await {
                 // The next commit, or maintain(), tries again.
                 tracing::warn!(%error, "retention stopped");

@@ -1,4 +1,5 @@
 //! Opening by URL: what works, and what is refused with what words.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use chunkpoint::{Error, ErrorKind, Settings};
 

@@ -143,10 +143,13 @@ impl Saver {
             due = self.engine.retention.removed(thread, removed.bytes);
         }
         if due && self.engine.background.enabled() {
-            let (engine, thread) = (self.engine.clone(), thread.clone());
+            let (engine, thread) = (Arc::downgrade(&self.engine), thread.clone());
             self.engine
                 .background
                 .spawn(format!("reclaim {thread}"), async move {
+                    let Some(engine) = engine.upgrade() else {
+                        return;
+                    };
                     if let Err(error) = engine.reclaim(&thread).await {
                         tracing::warn!(%error, "reclaiming stopped");
                     }

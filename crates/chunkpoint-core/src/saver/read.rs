@@ -22,7 +22,7 @@ impl Engine {
         let mut raw = Vec::with_capacity(item.bytes.len() + 16);
         raw.put_run(item.tag.as_bytes());
         raw.extend_from_slice(&item.bytes);
-        Ok(self.codec.pack(&raw)?.into())
+        self.codec.pack(&raw)
     }
 
     pub(crate) fn decode_write(&self, write: &PendingWrite) -> Result<Item> {

@@ -1,6 +1,7 @@
 //! Hashes, references, and the four kinds of chunk.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -162,7 +163,7 @@ pub(crate) enum Decoded {
     Leaf(Vec<Element>),
     Node(Vec<Ref>),
     Piece(Bytes),
-    Edge(Edge),
+    Edge(Arc<Edge>),
 }
 
 pub(super) const LEAF: u8 = 1;
@@ -235,7 +236,7 @@ pub(crate) fn decode(raw: Bytes, r: &Ref) -> Result<Decoded> {
             let edge = Edge::read(&mut refs, &mut reader)?;
             reader.finish()?;
             let hash = edge.hash();
-            (Decoded::Edge(edge), hash)
+            (Decoded::Edge(Arc::new(edge)), hash)
         }
         other => {
             return Err(Error::corrupt(format!(

@@ -21,7 +21,6 @@ pub(crate) struct PackBuilder<'a> {
     chunks: Vec<Bytes>,
     /// What is in the pack or may be borrowed by content: by level and hash.
     known: HashMap<(u8, Hash), Ref>,
-    scratch: Vec<u8>,
 }
 
 impl<'a> PackBuilder<'a> {
@@ -31,7 +30,6 @@ impl<'a> PackBuilder<'a> {
             codec,
             chunks: Vec::new(),
             known: HashMap::new(),
-            scratch: Vec::new(),
         }
     }
 
@@ -81,7 +79,7 @@ impl<'a> PackBuilder<'a> {
             items,
             has_large,
         };
-        self.chunks.push(stored.into());
+        self.chunks.push(stored);
         self.known.insert((level, hash), r.clone());
         Ok(r)
     }
@@ -100,15 +98,14 @@ impl<'a> PackBuilder<'a> {
         if let Some(known) = self.known.get(&(level, hash)) {
             return Ok(known.clone());
         }
-        let mut raw = std::mem::take(&mut self.scratch);
-        raw.clear();
+        let mut raw = self.codec.scratch();
         raw.extend_from_slice(&[kind, 0, 0, 0, 0]);
         let result = write(&mut raw, &mut RefWriter::new(self.id)).and_then(|()| {
             let sum = crc32c::crc32c(&raw[5..]);
             raw[1..5].copy_from_slice(&sum.to_le_bytes());
             self.add(level, hash, items, has_large, &raw)
         });
-        self.scratch = raw;
+        self.codec.give_scratch(raw);
         result
     }
 
