@@ -50,6 +50,8 @@ mod draft;
 mod engine;
 mod error;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod ids;
 pub mod layers;

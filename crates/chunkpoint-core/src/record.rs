@@ -356,7 +356,7 @@ impl Record {
     }
 }
 
-fn check(key: &RecordKey, pack: PackId, raw: &[u8]) -> [u8; 8] {
+pub(crate) fn check(key: &RecordKey, pack: PackId, raw: &[u8]) -> [u8; 8] {
     let mut head = Vec::with_capacity(64);
     head.put_run(key.namespace.as_bytes());
     head.put_run(key.id.as_bytes());

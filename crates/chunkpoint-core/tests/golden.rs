@@ -1,7 +1,11 @@
 //! Files of format 1 that every later version has to read, and, uncompressed,
 //! to write just so. `CHUNKPOINT_BLESS=1` writes files for a new version;
 //! those that exist are never written again.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

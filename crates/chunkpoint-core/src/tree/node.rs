@@ -54,6 +54,19 @@ pub(crate) struct Ref {
 }
 
 impl Ref {
+    /// A reference to no chunk there is.
+    pub(crate) fn to_nothing() -> Self {
+        Self {
+            hash: Hash([0; 16]),
+            pack: PackId([0; 8]),
+            ordinal: 0,
+            locator: 0,
+            stored: 0,
+            items: 0,
+            has_large: false,
+        }
+    }
+
     pub(crate) fn name(&self) -> ChunkName {
         ChunkName {
             pack: self.pack,

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use proptest::prelude::*;
 
-use super::node::Hash;
 use super::*;
 use crate::backend::PackId;
 use crate::codec::{Codec, Compression};
@@ -150,10 +149,7 @@ proptest! {
             raw.extend(crc32c::crc32c(&bytes).to_le_bytes());
         }
         raw.extend(bytes);
-        let r = Ref {
-            hash: Hash([0; 16]), pack: PackId([0; 8]), ordinal: 0, locator: 0, stored: 0,
-            items: 0, has_large: false,
-        };
+        let r = Ref::to_nothing();
         prop_assert!(decode(raw.into(), &r).is_err());
     }
 
