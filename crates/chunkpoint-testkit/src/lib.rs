@@ -1,1 +1,27 @@
-//! chunkpoint-testkit
+//! What a Chunkpoint backend is tested with.
+//!
+//! * [`backend_suite`]: one test for each promise of
+//!   [`CheckpointBackend`](chunkpoint_core::backend::CheckpointBackend). Every
+//!   backend runs it with one line, [`backend_suite!`].
+//! * [`objects`]: a backend on an object store cut down to S3's powers, and a
+//!   scheduler that interleaves its clients request by request. It proves the
+//!   trait right for the weakest storage.
+//! * [`contract`]: one test for each behaviour of LangGraph's checkpointer
+//!   contract.
+//! * [`engine_suite`](mod@engine_suite): one test for everything else that a
+//!   [`Memory`](chunkpoint_core::Memory) promises. [`engine_suite!`] runs both.
+//! * [`model`]: random operations against plain maps; part of the same.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a suite reports a broken promise by panicking, with the error in the message"
+)]
+
+pub mod backend_suite;
+pub mod contract;
+pub mod crash;
+pub mod deterministic;
+pub mod engine_suite;
+pub mod objects;
+pub mod model;
+pub mod target;

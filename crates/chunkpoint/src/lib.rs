@@ -92,12 +92,18 @@ pub async fn open(url: &str) -> Result<Memory> {
 /// As [`open`].
 pub async fn open_with(url: &str, mut settings: Settings) -> Result<Memory> {
     let mut url = Url::parse(url).map_err(|e| {
-        Error::invalid(format!("not a URL; expected is one of {}", SCHEMES.join(", "))).source(e)
+        Error::invalid(format!(
+            "not a URL; expected is one of {}",
+            SCHEMES.join(", ")
+        ))
+        .source(e)
     })?;
     let mut left = Vec::new();
     for (name, value) in url.query_pairs() {
         if Settings::OPTIONS.contains(&&*name) {
-            settings.set(&name, &value).map_err(|e| e.context(format_args!("option {name}")))?;
+            settings
+                .set(&name, &value)
+                .map_err(|e| e.context(format_args!("option {name}")))?;
         } else {
             left.push((name.into_owned(), value.into_owned()));
         }
@@ -126,7 +132,7 @@ async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
                 }
             }
             let config = chunkpoint_fs::FsConfig::from_url(url.as_str())?;
-            Ok(Arc::new(chunkpoint_fs::FsBackend::with_config(config)?))
+            Ok(Arc::new(chunkpoint_fs::FsBackend::from_config(config)?))
         }
         scheme => Err(Error::invalid(format!(
             "unknown scheme {}; this build knows {}",

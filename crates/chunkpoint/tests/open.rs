@@ -1,5 +1,9 @@
 //! Opening by URL: what works, and what is refused with what words.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use chunkpoint::{Error, ErrorKind, Settings};
 
@@ -19,7 +23,12 @@ async fn an_unknown_scheme_lists_the_known_ones() {
 
 #[tokio::test]
 async fn what_is_no_url_lists_the_known_schemes() {
-    assert!(refused("/var/lib/agents").await.message().contains("memory:"));
+    assert!(
+        refused("/var/lib/agents")
+            .await
+            .message()
+            .contains("memory:")
+    );
 }
 
 #[tokio::test]
@@ -58,7 +67,10 @@ async fn options_reach_the_settings() {
             .unwrap();
     let settings = memory.settings();
     assert_eq!(settings.max_history, Some(7));
-    assert_eq!(settings.max_age, Some(std::time::Duration::from_millis(1500)));
+    assert_eq!(
+        settings.max_age,
+        Some(std::time::Duration::from_millis(1500))
+    );
     assert_eq!(settings.cache_bytes, 1024);
     assert_eq!(settings.compression, chunkpoint::Compression::Lz4);
 }
@@ -73,7 +85,10 @@ async fn an_error_never_holds_the_url() {
 #[tokio::test]
 async fn a_directory_is_opened_and_found_again() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("file://{}/with%20space?durability=process&max_history=9", dir.path().display());
+    let url = format!(
+        "file://{}/with%20space?durability=process&max_history=9",
+        dir.path().display()
+    );
     for expected in 1..3 {
         let memory = chunkpoint::open(&url).await.unwrap();
         let thread = memory.thread("t").unwrap();

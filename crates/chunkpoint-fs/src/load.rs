@@ -1,0 +1,107 @@
+//! From the bytes of a log to the state of its thread.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunkpoint_core::Result;
+
+use crate::frame::{Frame, Kind};
+use crate::log::{Going, LogFile, Reader};
+use crate::scan::{Met, Scan, find_frame, is_torn_write, tail_holds};
+use crate::snapshot;
+use crate::state::{Header, State};
+
+/// Read from the end of a log at first: the distance at which state frames are
+/// written, and room for one of them.
+const TAIL: u64 = 32 * 1024;
+
+/// How far back a state frame is looked for before the log is scanned from its
+/// start. Only a write that was cut short can be longer.
+const MOST_TAIL: u64 = 4 * 1024 * 1024;
+
+/// The state of a log that is `len` bytes long. `head` is what was read of its
+/// start.
+pub(crate) fn load(log: &Arc<LogFile>, head: Bytes, len: u64) -> Result<State> {
+    let start = log.header.start;
+    let mut reader = Reader::new(log.clone(), len).with_block(0, head);
+    let mut window = TAIL;
+    loop {
+        let from = len.saturating_sub(window).max(start);
+        let block = reader.bytes(from, len - from, Going::Only)?;
+        if let Some(state) = last_state(&mut reader, from, &block)? {
+            return replay(state, &mut reader);
+        }
+        if from == start || window >= MOST_TAIL {
+            return replay(State::new(Header::clone(&log.header)), &mut reader);
+        }
+        window *= 4;
+    }
+}
+
+/// The last state frame in `block`, which lies at `from`.
+fn last_state(reader: &mut Reader, from: u64, block: &Bytes) -> Result<Option<State>> {
+    let salt = reader.log().header.salt();
+    for at in (0..block.len()).rev() {
+        if matches!(block[at] & 0x7f, b'S')
+            && let Some(frame) = Frame::parse(salt, from + at as u64, &block.slice(at..))
+            && frame.kind == Kind::State
+            && let Some(state) = snapshot::decode(&reader.log().header, &frame)
+        {
+            return Ok(Some(state));
+        }
+    }
+    Ok(None)
+}
+
+/// Applies what follows `state` in the log, up to the reader's end.
+///
+/// What is whole behind damage counts: bytes that were acknowledged are never
+/// given up because others before them changed. Only what a torn write left at
+/// the end is, and stays where it is until a writer cuts it.
+pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<State> {
+    let end = reader.end();
+    let mut scan = Scan::new(reader, state.end, end);
+    while let Some(met) = scan.next()? {
+        match met {
+            Met::Frame(frame, event, frame_end) => {
+                if !tail_holds(scan.reader(), &frame)? && torn(scan.reader(), &frame, frame_end)? {
+                    break;
+                }
+                if frame.kind == Kind::State {
+                    // It knows more than what was read of a log with damage.
+                    match snapshot::decode(&state.header, &frame) {
+                        Some(newer) => state = newer,
+                        None => state.end = frame_end,
+                    }
+                } else if !state.apply(frame.offset, frame_end, &event) {
+                    let place = reader_place(&state);
+                    tracing::error!(offset = frame.offset, place, "frame of unknown records");
+                }
+            }
+            Met::Hole(from, to) => {
+                if is_torn_write(scan.reader(), from, to)? {
+                    break;
+                }
+                let error = scan.reader().log().damaged("a frame", from);
+                tracing::error!(%error, until = to, "log is damaged");
+                state.end = to;
+            }
+            Met::Torn(_) => break,
+        }
+    }
+    Ok(state)
+}
+
+fn reader_place(state: &State) -> &str {
+    &state.header.thread
+}
+
+/// Whether a frame whose chunks are not what was written was torn, rather than
+/// damaged later.
+fn torn(reader: &mut Reader, frame: &Frame, end: u64) -> Result<bool> {
+    let to = reader.end();
+    match find_frame(reader, end, to)? {
+        None => Ok(true),
+        Some(_) => is_torn_write(reader, frame.offset, end),
+    }
+}

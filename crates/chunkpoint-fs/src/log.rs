@@ -1,0 +1,405 @@
+//! The file of a log: its header, positioned reads and writes, and a reader
+//! that turns many small reads into few.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunkpoint_core::backend::Incarnation;
+use chunkpoint_core::{Error, ErrorKind, Result, quote};
+
+use crate::error::from_io;
+use crate::frame::{Frame, MAX_PREFIX, Prefix};
+use crate::state::Header;
+use crate::stats::Counters;
+use crate::wire::Cursor;
+
+/// The first bytes of a log.
+const MAGIC: [u8; 8] = *b"CKPT-LOG";
+
+/// The version of the format that this code writes.
+pub(crate) const VERSION: u16 = 1;
+
+/// Bytes of a header before the thread id.
+const FIXED: usize = 40;
+
+/// Read at once when a log is opened: a smaller one is read whole.
+const SMALL: usize = 32 * 1024;
+
+/// Read of a larger log when only its header is wanted.
+const HEAD: usize = 512;
+
+/// A block of the reader.
+const BLOCK: u64 = 32 * 1024;
+
+/// Device and inode: tells whether a path still leads to the file that is
+/// open. Elsewhere than on Unix nothing does, and the header is compared.
+pub(crate) type Identity = (u64, u64);
+
+#[cfg(unix)]
+pub(crate) fn identity(metadata: &std::fs::Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn identity(_: &std::fs::Metadata) -> Identity {
+    (0, 0)
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(FIXED + self.thread.len() + 4);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.incarnation.0);
+        out.extend_from_slice(&self.base_ms.to_le_bytes());
+        out.extend_from_slice(&(self.thread.len() as u32).to_le_bytes());
+        out.extend_from_slice(self.thread.as_bytes());
+        let crc = crc32c::crc32c(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Bytes of a header for a thread of this name.
+    pub(crate) fn len_for(thread: &str) -> u64 {
+        (FIXED + thread.len() + 4) as u64
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    file: File,
+    /// The path below the root, for messages.
+    name: String,
+    pub(crate) identity: Identity,
+    pub(crate) header: Arc<Header>,
+    counters: Arc<Counters>,
+}
+
+/// A log that was just opened, with what had to be read of it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) log: LogFile,
+    /// Its first bytes; all of them if it is small.
+    pub(crate) head: Bytes,
+}
+
+impl LogFile {
+    /// Opens the log at `path`, for writing if the filesystem lets us. `None`
+    /// if there is none.
+    ///
+    /// # Errors
+    /// `Unsupported` if a newer version wrote it, `Corrupt` if its header is
+    /// damaged or of another thread.
+    pub(crate) fn open(
+        path: &Path,
+        name: &str,
+        thread: Option<&str>,
+        counters: &Arc<Counters>,
+    ) -> Result<Option<Opened>> {
+        let open = |write| File::options().read(true).write(write).open(path);
+        let file = match open(true).or_else(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => open(false),
+            _ => Err(error),
+        }) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(from_io(format_args!("opening {name}"), error)),
+        };
+        let metadata = file.metadata().map_err(|error| from_io(name, error))?;
+        let first = if metadata.len() <= SMALL as u64 {
+            SMALL
+        } else {
+            HEAD
+        };
+        let mut head = read_at(&file, 0, first, name, counters)?;
+        let whole = header_len(&head);
+        if whole > head.len() && whole as u64 <= metadata.len() {
+            head = read_at(&file, 0, whole, name, counters)?;
+        }
+        let header = parse_header(&head, name)?;
+        if let Some(thread) = thread
+            && *header.thread != *thread
+        {
+            return Err(Error::corrupt(format!(
+                "{name} should be the log of thread {}, but is that of {}",
+                quote(thread),
+                quote(&header.thread)
+            )));
+        }
+        let log = Self {
+            file,
+            name: name.to_owned(),
+            identity: identity(&metadata),
+            header: Arc::new(header),
+            counters: counters.clone(),
+        };
+        Ok(Some(Opened { log, head }))
+    }
+
+    /// Makes a log of an empty file: writes its header.
+    pub(crate) fn create(
+        file: File,
+        name: &str,
+        header: Header,
+        counters: &Arc<Counters>,
+    ) -> Result<Self> {
+        let metadata = file
+            .metadata()
+            .map_err(|error| from_io(format_args!("creating {name}"), error))?;
+        let log = Self {
+            file,
+            name: name.to_owned(),
+            identity: identity(&metadata),
+            header: Arc::new(header),
+            counters: counters.clone(),
+        };
+        log.write_at(0, &log.header.encode())?;
+        Ok(log)
+    }
+
+    /// Lets go of the lock that marked the file as being built.
+    pub(crate) fn unlock(&self) {
+        // It goes with the file's last handle anyway.
+        let _ = self.file.unlock();
+    }
+
+    /// At most `len` bytes at `offset`: fewer only at the end of the file.
+    pub(crate) fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
+        read_at(&self.file, offset, len, &self.name, &self.counters)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.counters.wrote(bytes.len());
+        write_all_at(&self.file, offset, bytes)
+            .map_err(|error| from_io(format_args!("writing {}", self.name), error))
+    }
+
+    /// Makes what was written survive the loss of power.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.counters.synced();
+        self.file
+            .sync_data()
+            .map_err(|error| from_io(format_args!("syncing {}", self.name), error))
+    }
+
+    /// Cuts the file.
+    pub(crate) fn truncate(&self, len: u64) -> Result<()> {
+        self.file
+            .set_len(len)
+            .map_err(|error| from_io(format_args!("truncating {}", self.name), error))
+    }
+
+    /// Its length now.
+    pub(crate) fn len(&self) -> Result<u64> {
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(|error| from_io(&self.name, error))?;
+        Ok(metadata.len())
+    }
+
+    /// The error for bytes that are not what was written.
+    pub(crate) fn damaged(&self, what: &str, offset: u64) -> Error {
+        Error::corrupt(format!(
+            "log of thread {} ({}): {what} at offset {offset} is damaged",
+            quote(&self.header.thread),
+            self.name
+        ))
+    }
+}
+
+fn read_at(file: &File, offset: u64, len: usize, name: &str, counters: &Counters) -> Result<Bytes> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while filled < len {
+        match read_some_at(file, offset + filled as u64, &mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(from_io(format_args!("reading {name}"), error)),
+        }
+    }
+    counters.read(filled);
+    bytes.truncate(filled);
+    Ok(bytes.into())
+}
+
+#[cfg(unix)]
+fn read_some_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_some_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_write(file, bytes, offset)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long the header at the start of `bytes` says it is.
+fn header_len(bytes: &[u8]) -> usize {
+    let len = bytes
+        .get(FIXED - 4..FIXED)
+        .and_then(|len| len.try_into().ok());
+    FIXED + 4 + len.map_or(0, u32::from_le_bytes) as usize
+}
+
+fn parse_header(bytes: &[u8], name: &str) -> Result<Header> {
+    let damaged = || Error::corrupt(format!("{name}: the header at offset 0 is damaged"));
+    let mut cursor = Cursor::new(bytes);
+    if cursor.array() != Some(MAGIC) {
+        return Err(damaged());
+    }
+    let version = u16::from_le_bytes(cursor.array().ok_or_else(damaged)?);
+    let len = header_len(bytes);
+    let whole = bytes.get(..len).ok_or_else(damaged)?;
+    let (fields, crc) = whole.split_at(len - 4);
+    if crc32c::crc32c(fields).to_le_bytes() != crc {
+        return Err(damaged());
+    }
+    if version != VERSION {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "{name} has format {version}, and this version reads {VERSION}: upgrade \
+                 chunkpoint-fs"
+            ),
+        ));
+    }
+    let parse = |mut cursor: Cursor<'_>| {
+        cursor.take(2)?;
+        let generation = cursor.u64()?;
+        let incarnation = Incarnation(cursor.array()?);
+        let base_ms = cursor.u64()?;
+        let thread_len = cursor.u32()?;
+        let thread = cursor.text(u64::from(thread_len))?;
+        Some(Header {
+            generation,
+            incarnation,
+            base_ms,
+            thread,
+            start: len as u64,
+        })
+    };
+    parse(cursor).ok_or_else(damaged)
+}
+
+/// Which way a reader is going, and so what to read along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Going {
+    /// Towards the end.
+    Forward,
+    /// Towards the start.
+    Backward,
+    /// To one place.
+    Only,
+}
+
+/// Reads frames of a log through one block of memory.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    log: Arc<LogFile>,
+    /// Nothing is read at or behind this.
+    end: u64,
+    start: u64,
+    block: Bytes,
+}
+
+impl Reader {
+    /// A reader of the first `end` bytes.
+    pub(crate) fn new(log: Arc<LogFile>, end: u64) -> Self {
+        Self {
+            log,
+            end,
+            start: 0,
+            block: Bytes::new(),
+        }
+    }
+
+    /// Gives it what was read already.
+    pub(crate) fn with_block(mut self, start: u64, block: Bytes) -> Self {
+        self.start = start;
+        self.block = block;
+        self
+    }
+
+    /// The log it reads.
+    pub(crate) fn log(&self) -> &Arc<LogFile> {
+        &self.log
+    }
+
+    /// Lets it read further: the log was appended to.
+    pub(crate) fn extend(&mut self, end: u64) {
+        self.end = end;
+    }
+
+    /// Where it stops.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// At least `len` bytes at `offset`, as far as there are any.
+    pub(crate) fn bytes(&mut self, offset: u64, len: u64, going: Going) -> Result<Bytes> {
+        let len = len.min(self.end.saturating_sub(offset));
+        let have = self.start + self.block.len() as u64;
+        if offset < self.start || offset + len > have {
+            let (from, to) = match going {
+                Going::Forward => (offset, offset + BLOCK.max(len)),
+                Going::Only => (offset, offset + len.max(4096)),
+                // What is before the frame is wanted next; of the frame itself
+                // 4 KiB are a guess, read again if it is longer.
+                Going::Backward => {
+                    let to = offset + len.max(4096);
+                    (to.saturating_sub(BLOCK).min(offset), to)
+                }
+            };
+            let to = to.min(self.end);
+            self.block = self.log.read(from, (to - from) as usize)?;
+            self.start = from;
+        }
+        let at = ((offset - self.start) as usize).min(self.block.len());
+        Ok(self.block.slice(at..))
+    }
+
+    /// The frame at `offset`; `None` if there is no whole one.
+    pub(crate) fn frame(&mut self, offset: u64, going: Going) -> Result<Option<Frame>> {
+        let salt = self.log.header.salt();
+        let bytes = self.bytes(offset, MAX_PREFIX as u64, going)?;
+        let Some(prefix) = Prefix::parse(salt, offset, &bytes) else {
+            return Ok(None);
+        };
+        let Some(len) = prefix.envelope_len() else {
+            return Ok(None);
+        };
+        if len > self.end.saturating_sub(offset) {
+            return Ok(None);
+        }
+        let bytes = self.bytes(offset, len, going)?;
+        Ok(Frame::parse(salt, offset, &bytes))
+    }
+}

@@ -1,0 +1,139 @@
+//! Reading records whole: the fields beside the body, the body, and the
+//! pending writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunkpoint_core::Result;
+use chunkpoint_core::backend::{Detail, PackId, PendingWrite, RecordKey, RecordRef, RecordRow};
+
+use crate::frame::Kind;
+use crate::log::{Going, Reader};
+use crate::payload::{Action, Alter, Commit, Writes};
+use crate::state::{Found, State};
+
+/// The commit of a record.
+pub(crate) fn read_commit(reader: &mut Reader, loc: u64) -> Result<Commit> {
+    let place = reader.log().header.place(loc);
+    reader
+        .frame(loc, Going::Backward)?
+        .filter(|frame| frame.kind == Kind::Commit)
+        .and_then(|frame| Commit::decode(&frame.payload, place))
+        .ok_or_else(|| reader.log().damaged("a record", loc))
+}
+
+/// Pending writes of a checkpoint that came together.
+fn read_writes(reader: &mut Reader, loc: u64) -> Result<Writes> {
+    let place = reader.log().header.place(loc);
+    reader
+        .frame(loc, Going::Backward)?
+        .filter(|frame| frame.kind == Kind::Writes)
+        .and_then(|frame| Writes::decode(&frame.payload, place))
+        .ok_or_else(|| reader.log().damaged("pending writes", loc))
+}
+
+/// Changes of records that came together.
+pub(crate) fn read_alter(reader: &mut Reader, loc: u64) -> Result<Alter> {
+    let place = reader.log().header.place(loc);
+    reader
+        .frame(loc, Going::Backward)?
+        .filter(|frame| frame.kind == Kind::Alter)
+        .and_then(|frame| Alter::decode(&frame.payload, place))
+        .ok_or_else(|| reader.log().damaged("changes of records", loc))
+}
+
+/// The body of a record: that of its commit, or the one it was hidden with.
+pub(crate) fn read_body(reader: &mut Reader, found: &Found, commit: &Commit) -> Result<Bytes> {
+    let Some((loc, nth)) = found.body else {
+        return Ok(commit.body.clone());
+    };
+    let alter = read_alter(reader, loc)?;
+    match alter
+        .changes
+        .into_iter()
+        .nth(nth as usize)
+        .map(|change| change.action)
+    {
+        Some(Action::Hide { body }) => Ok(body),
+        _ => Err(reader.log().damaged("a hidden record", loc)),
+    }
+}
+
+/// The calls of the chain that ends at `loc`, oldest first.
+pub(crate) fn read_calls(reader: &mut Reader, mut loc: u64) -> Result<Vec<Writes>> {
+    let mut calls = Vec::new();
+    while loc != 0 {
+        let call = read_writes(reader, loc)?;
+        loc = call.prev;
+        calls.push(call);
+    }
+    calls.reverse();
+    Ok(calls)
+}
+
+/// All pending writes of the chain that ends at `loc`, each (task, index) once.
+pub(crate) fn read_pending(reader: &mut Reader, loc: u64) -> Result<Vec<PendingWrite>> {
+    let calls = read_calls(reader, loc)?;
+    let mut kept: BTreeMap<(Arc<str>, i32), PendingWrite> = BTreeMap::new();
+    for write in calls.into_iter().flat_map(|call| call.writes) {
+        let key = (write.task_id.clone(), write.idx);
+        if write.replace || !kept.contains_key(&key) {
+            kept.insert(key, write);
+        }
+    }
+    Ok(kept.into_values().collect())
+}
+
+/// Whether the chain that ends at `loc` has the writes of this call.
+pub(crate) fn has_writes(reader: &mut Reader, mut loc: u64, write_id: PackId) -> Result<bool> {
+    while loc != 0 {
+        let writes = read_writes(reader, loc)?;
+        if writes.write_id == write_id {
+            return Ok(true);
+        }
+        loc = writes.prev;
+    }
+    Ok(false)
+}
+
+/// Reads a record as a caller sees it.
+pub(crate) fn read_row(
+    reader: &mut Reader,
+    state: &State,
+    ns: u32,
+    found: &Found,
+    detail: Detail,
+) -> Result<RecordRow> {
+    let commit = read_commit(reader, found.loc)?;
+    if commit.id != found.id || commit.ns.index != ns {
+        return Err(reader.log().damaged("a record", found.loc));
+    }
+    let body = if detail >= Detail::Bodies {
+        // A copy, so that a small body does not keep a whole block in memory.
+        Bytes::copy_from_slice(&read_body(reader, found, &commit)?)
+    } else {
+        Bytes::new()
+    };
+    let writes = if detail >= Detail::Writes {
+        read_pending(reader, found.writes)?
+    } else {
+        Vec::new()
+    };
+    Ok(RecordRow {
+        incarnation: state.header.incarnation,
+        record: RecordRef {
+            key: RecordKey {
+                namespace: state.namespaces[ns as usize].name.clone(),
+                id: commit.id,
+            },
+            pack: commit.pack,
+        },
+        locator: found.loc,
+        hidden: found.hidden,
+        pinned: found.pinned,
+        index: commit.index,
+        body,
+        writes,
+    })
+}

@@ -1,0 +1,180 @@
+//! Going through a log frame by frame, over damage where there is some.
+
+use chunkpoint_core::Result;
+
+use crate::frame::{Frame, Kind, Prefix};
+use crate::log::{Going, Reader};
+use crate::payload::{
+    Alter, Commit, Directory, Pack, Place, Reclaim, Writes, chunk_crc, read_directory,
+};
+use crate::state::Event;
+use crate::table;
+
+/// Bytes that a torn write leaves as zeros come in at least these units.
+const SECTOR: usize = 512;
+
+/// Decodes a frame. `None` if its payload makes no sense.
+pub(crate) fn decode(frame: &Frame, place: Place) -> Option<Event> {
+    Some(match frame.kind {
+        Kind::Commit => Event::Commit(Commit::decode(&frame.payload, place)?),
+        Kind::Writes => Event::Writes(Writes::decode(&frame.payload, place)?),
+        Kind::Alter => Event::Alter(Alter::decode(&frame.payload, place)?),
+        Kind::Reclaim => Event::Reclaim(Reclaim::decode(&frame.payload, place)?),
+        Kind::Pack => Event::Pack(Pack::decode(&frame.payload, place)?),
+        Kind::State => Event::State,
+        Kind::Table => Event::Table,
+    })
+}
+
+/// Where a frame ends, its tail included.
+pub(crate) fn end_of(frame: &Frame) -> Option<u64> {
+    let tail = match frame.kind {
+        Kind::Commit | Kind::Pack => read_directory(&frame.payload)?.1.tail_len(),
+        Kind::Table => table::tail_len(&frame.payload)?,
+        _ => 0,
+    };
+    frame.tail.checked_add(tail)
+}
+
+/// What a scan meets.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made, and taken apart at once")]
+pub(crate) enum Met {
+    /// A whole frame and where it ends. Its tail was not looked at.
+    Frame(Frame, Event, u64),
+    /// From here to there nothing can be read; then come whole frames again.
+    Hole(u64, u64),
+    /// From here on nothing can be read: a torn write, or none at all.
+    Torn(u64),
+}
+
+/// Goes through a log.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    reader: &'a mut Reader,
+    at: u64,
+    to: u64,
+}
+
+impl<'a> Scan<'a> {
+    /// A scan of the frames that start in `from..to`.
+    pub(crate) fn new(reader: &'a mut Reader, from: u64, to: u64) -> Self {
+        Self {
+            reader,
+            at: from,
+            to,
+        }
+    }
+
+    /// The reader, between two steps.
+    pub(crate) fn reader(&mut self) -> &mut Reader {
+        self.reader
+    }
+
+    /// What comes next; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Met>> {
+        if self.at >= self.to {
+            return Ok(None);
+        }
+        let at = self.at;
+        if let Some(frame) = self.reader.frame(at, Going::Forward)?
+            && let Some(end) = end_of(&frame)
+            && let Some(event) = decode(&frame, self.reader.log().header.place(at))
+        {
+            if end > self.reader.end() {
+                // Its checksum holds, so its length does: the file is too short.
+                self.at = self.to;
+                return Ok(Some(Met::Torn(at)));
+            }
+            self.at = end;
+            return Ok(Some(Met::Frame(frame, event, end)));
+        }
+        let next = find_frame(self.reader, at + 1, self.to)?;
+        self.at = next.unwrap_or(self.to);
+        Ok(Some(next.map_or(Met::Torn(at), |next| Met::Hole(at, next))))
+    }
+}
+
+/// The first whole frame that starts in `from..to`.
+pub(crate) fn find_frame(reader: &mut Reader, from: u64, to: u64) -> Result<Option<u64>> {
+    let salt = reader.log().header.salt();
+    let mut at = from;
+    while at < to {
+        let block = reader.bytes(at, 16, Going::Forward)?;
+        if block.is_empty() {
+            break;
+        }
+        // The last few bytes of a block may be the start of a prefix: they are
+        // looked at again with the next block.
+        let sure = if at + block.len() as u64 >= reader.end() {
+            block.len()
+        } else {
+            block.len().saturating_sub(15).max(1)
+        };
+        for i in 0..sure {
+            let offset = at + i as u64;
+            if offset >= to {
+                return Ok(None);
+            }
+            if Prefix::parse(salt, offset, &block[i..]).is_some()
+                && let Some(frame) = reader.frame(offset, Going::Forward)?
+                && decode(&frame, reader.log().header.place(offset)).is_some()
+            {
+                return Ok(Some(offset));
+            }
+        }
+        at += sure as u64;
+    }
+    Ok(None)
+}
+
+/// Whether all chunks of a commit or pack are as they were written.
+pub(crate) fn tail_holds(reader: &mut Reader, frame: &Frame) -> Result<bool> {
+    if !matches!(frame.kind, Kind::Commit | Kind::Pack) {
+        return Ok(true);
+    }
+    let Some((pack, directory)) = read_directory(&frame.payload) else {
+        return Ok(false);
+    };
+    chunks_hold(reader, frame.tail, pack, &directory)
+}
+
+fn chunks_hold(
+    reader: &mut Reader,
+    tail: u64,
+    pack: chunkpoint_core::backend::PackId,
+    directory: &Directory,
+) -> Result<bool> {
+    for (ordinal, at, len, crc) in directory.present() {
+        let bytes = reader.bytes(tail + at, u64::from(len), Going::Forward)?;
+        match bytes.get(..len as usize) {
+            Some(chunk) if chunk_crc(pack, ordinal, chunk) == crc => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the damage in `from..to` comes from one write that the power cut
+/// short, not from bytes that changed later: the file grew, some of it never
+/// reached the disk and reads as zeros, and whatever is whole behind it belongs
+/// to the same write, which therefore was never acknowledged.
+pub(crate) fn is_torn_write(reader: &mut Reader, from: u64, to: u64) -> Result<bool> {
+    let end = reader.end();
+    let mut scan = Scan::new(reader, to, end);
+    while let Some(met) = scan.next()? {
+        if matches!(met, Met::Frame(ref frame, ..) if frame.first) {
+            return Ok(false);
+        }
+    }
+    let mut at = from.next_multiple_of(SECTOR as u64);
+    while at + SECTOR as u64 <= to {
+        let bytes = reader.bytes(at, SECTOR as u64, Going::Forward)?;
+        match bytes.get(..SECTOR) {
+            Some(sector) if sector.iter().any(|byte| *byte != 0) => at += SECTOR as u64,
+            Some(_) => return Ok(true),
+            None => break,
+        }
+    }
+    Ok(false)
+}

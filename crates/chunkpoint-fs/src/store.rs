@@ -1,0 +1,288 @@
+//! What all operations share: the directory, the caches, and how a thread is
+//! looked at.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chunkpoint_core::Result;
+
+use crate::catalog::Catalog;
+use crate::config::FsConfig;
+use crate::dir::Dir;
+use crate::error::{closed, from_io};
+use crate::load::{load, replay};
+use crate::log::{LogFile, Reader, identity};
+use crate::lru::{Key, Lru};
+use crate::state::State;
+use crate::stats::Counters;
+use crate::writer::Queue;
+
+/// Bytes of thread states that are kept.
+const STATE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Queues of threads that are kept while nobody waits in them.
+const QUEUES: usize = 4096;
+
+/// More than this behind, a state is read anew from the end of the log.
+const CATCH_UP: u64 = 256 * 1024;
+
+/// Logs written but not synced that are remembered until `close`; more than
+/// that and the older ones are synced.
+const UNSYNCED: usize = 1024;
+
+/// The inside of a backend.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) dir: Dir,
+    pub(crate) catalog: Catalog,
+    files: Lru<Arc<LogFile>>,
+    states: Lru<Arc<State>>,
+    pub(crate) queues: Lru<Arc<Queue>>,
+    marks: Mutex<Marks>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Marks {
+    /// Threads that this process is writing to: what their logs have beyond the
+    /// published state is not acknowledged.
+    writing: HashSet<Key>,
+    /// Threads whose log could not be cut back after a failed write.
+    poisoned: HashSet<Key>,
+    /// Threads with writes that were not synced.
+    unsynced: HashSet<Key>,
+}
+
+/// A thread as it is now.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) log: Arc<LogFile>,
+    pub(crate) state: Arc<State>,
+}
+
+impl View {
+    /// A reader of its log.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(self.log.clone(), self.state.end)
+    }
+}
+
+/// The key of a thread.
+pub(crate) fn key_of(thread: &str) -> Key {
+    let hash = blake3::hash(thread.as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.as_bytes()[..16]);
+    key
+}
+
+/// A key as text.
+pub(crate) fn hex(key: &Key) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The directory of a thread's log, and the log, below the root.
+pub(crate) fn log_names(key: &Key) -> (String, String) {
+    let hex = hex(key);
+    (
+        format!("t/{}", &hex[..2]),
+        format!("t/{}/{hex}.log", &hex[..2]),
+    )
+}
+
+impl Store {
+    pub(crate) fn open(config: &FsConfig) -> Result<Self> {
+        let counters = Arc::new(Counters::default());
+        let dir = Dir::open(&config.path, config.durability, counters)?;
+        Ok(Self {
+            dir,
+            catalog: Catalog::default(),
+            files: Lru::new(config.open_files.max(1)),
+            states: Lru::new(STATE_BYTES),
+            queues: Lru::new(QUEUES),
+            marks: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fails once the backend is closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            Err(closed())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The path of a thread's log.
+    pub(crate) fn log_path(&self, key: &Key) -> PathBuf {
+        self.dir.path(&log_names(key).1)
+    }
+
+    /// A thread as it is now; `None` if it has no log.
+    pub(crate) fn view(&self, key: &Key, thread: &str) -> Result<Option<View>> {
+        let path = self.log_path(key);
+        let name = log_names(key).1;
+        loop {
+            let metadata = match std::fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.forget(key);
+                    return Ok(None);
+                }
+                Err(error) => return Err(from_io(format_args!("opening {name}"), error)),
+            };
+            let len = metadata.len();
+            // An inode's number may come back once its file is gone, so it
+            // identifies a file only while that is open.
+            let open = self
+                .files
+                .get(key)
+                .filter(|log| log.identity == identity(&metadata));
+            let (log, head) = match open {
+                Some(log) if cfg!(unix) => (log, None),
+                _ => match LogFile::open(&path, &name, Some(thread), &self.dir.counters)? {
+                    None => continue,
+                    Some(opened) if opened.log.identity != identity(&metadata) => continue,
+                    Some(opened) => {
+                        let log = Arc::new(opened.log);
+                        self.files.insert(*key, log.clone(), 1);
+                        (log, Some(opened.head))
+                    }
+                },
+            };
+            let known = self
+                .states
+                .get(key)
+                .filter(|state| state.header == log.header && state.end <= len);
+            let state = match known {
+                Some(state) if state.end == len || self.is_writing(key) => state,
+                Some(state) if len - state.end <= CATCH_UP => {
+                    let mut reader = Reader::new(log.clone(), len);
+                    self.publish(*key, replay(State::clone(&state), &mut reader)?)
+                }
+                _ => {
+                    let head = head.unwrap_or_default();
+                    self.publish(*key, load(&log, head, len)?)
+                }
+            };
+            return Ok(Some(View { log, state }));
+        }
+    }
+
+    /// Makes a state the one to start from, unless one that knows more of the
+    /// same log is there: a slow reader must not take back what was acknowledged
+    /// since it began.
+    fn publish(&self, key: Key, state: State) -> Arc<State> {
+        let weight = state.weight();
+        let state = Arc::new(state);
+        self.states
+            .insert_unless(key, state.clone(), weight, |there| {
+                there.header == state.header && there.end > state.end
+            });
+        state
+    }
+
+    /// Makes another file the log of a thread.
+    pub(crate) fn replace(&self, key: Key, log: Arc<LogFile>, state: State) {
+        self.files.insert(key, log, 1);
+        self.publish(key, state);
+    }
+
+    /// Drops what is known of a thread.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.states.remove(key);
+        self.files.remove(key);
+    }
+
+    fn is_writing(&self, key: &Key) -> bool {
+        self.marks().writing.contains(key)
+    }
+
+    /// Marks a thread as being written to until the guard is dropped.
+    pub(crate) fn writing(&self, key: Key) -> Writing<'_> {
+        self.marks().writing.insert(key);
+        Writing { store: self, key }
+    }
+
+    /// Refuses writes to a thread until the backend is opened again.
+    pub(crate) fn poison(&self, key: Key) {
+        self.forget(&key);
+        self.marks().poisoned.insert(key);
+    }
+
+    pub(crate) fn is_poisoned(&self, key: &Key) -> bool {
+        self.marks().poisoned.contains(key)
+    }
+
+    /// Makes what was written to a log as durable as was asked for.
+    pub(crate) fn make_durable(&self, key: Key, log: &LogFile) -> Result<()> {
+        if self.dir.syncs() {
+            return log.sync();
+        }
+        let all = {
+            let mut marks = self.marks();
+            marks.unsynced.insert(key);
+            if marks.unsynced.len() <= UNSYNCED {
+                return Ok(());
+            }
+            std::mem::take(&mut marks.unsynced)
+        };
+        self.sync_logs(all)
+    }
+
+    fn sync_logs(&self, keys: HashSet<Key>) -> Result<()> {
+        for key in keys {
+            let name = log_names(&key).1;
+            let path = self.log_path(&key);
+            if let Some(opened) = LogFile::open(&path, &name, None, &self.dir.counters)? {
+                opened.log.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs what is left to sync, and lets go of everything.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.closed.store(true, Ordering::Release);
+        let unsynced = std::mem::take(&mut self.marks().unsynced);
+        let synced = self.sync_unsynced(unsynced);
+        self.states.clear();
+        self.files.clear();
+        self.queues.clear();
+        self.dir.close();
+        synced
+    }
+
+    fn sync_unsynced(&self, keys: HashSet<Key>) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let dirs: HashSet<String> = keys.iter().map(|key| log_names(key).0).collect();
+        self.sync_logs(keys)?;
+        for name in dirs {
+            self.dir.force_sync_dir(&name)?;
+        }
+        self.dir.force_sync_dir("t")?;
+        self.catalog.sync(&self.dir)
+    }
+}
+
+/// Marks a thread as being written to.
+#[derive(Debug)]
+pub(crate) struct Writing<'a> {
+    store: &'a Store,
+    key: Key,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.store.marks().writing.remove(&self.key);
+    }
+}

@@ -1,0 +1,339 @@
+//! Group commit: mutations of one thread wait in a queue, and whoever comes
+//! first writes for all that came meanwhile, with one write and one sync.
+//!
+//! The work is done by a blocking task that no caller can cancel: a caller that
+//! goes away before its turn is skipped, and later its operation is complete or
+//! not there.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chunkpoint_core::backend::{Alter, Altered, Commit, Committed, PutWrites};
+use chunkpoint_core::{Applied, Error, ErrorKind, Result};
+use tokio::sync::oneshot::{Sender, channel};
+
+use crate::append::Appender;
+use crate::error::again;
+use crate::log::LogFile;
+use crate::lru::Key;
+use crate::ops::{self, DeadChunks};
+use crate::state::{Header, State};
+use crate::store::{Store, hex, log_names};
+
+/// Operations written at once.
+const MOST_OPS: usize = 1024;
+
+/// Bytes after which a group takes no more operations.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// One mutation that waits, and who waits for it.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Commit(Box<Commit>, Sender<Result<Committed>>),
+    Writes(PutWrites, Sender<Result<()>>),
+    Alter(Alter, Sender<Result<Vec<Altered>>>),
+    /// Answers whether the log still is the one that the chunks are in.
+    Reclaim(DeadChunks, Sender<Result<bool>>),
+}
+
+impl Op {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Commit(_, sender) => sender.is_closed(),
+            Self::Writes(_, sender) => sender.is_closed(),
+            Self::Alter(_, sender) => sender.is_closed(),
+            Self::Reclaim(_, sender) => sender.is_closed(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Commit(commit, _) => {
+                commit.body.len() + commit.chunks.iter().map(|chunk| chunk.len()).sum::<usize>()
+            }
+            Self::Writes(writes, _) => writes.writes.iter().map(|write| write.value.len()).sum(),
+            Self::Alter(..) | Self::Reclaim(..) => 0,
+        }
+    }
+}
+
+/// Mutations of one thread that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    inner: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    ops: VecDeque<Op>,
+    /// Whether somebody is writing, and will look here again.
+    led: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next group; empty once the leader may go.
+    fn take(&self) -> Vec<Op> {
+        let waiting = &mut *self.lock();
+        let mut bytes = 0;
+        let mut ops = Vec::new();
+        while ops.len() < MOST_OPS
+            && bytes < MOST_BYTES
+            && let Some(op) = waiting.ops.pop_front()
+        {
+            if !op.is_abandoned() {
+                bytes += op.bytes();
+                ops.push(op);
+            }
+        }
+        waiting.led = !ops.is_empty();
+        ops
+    }
+}
+
+/// Leads a queue. Dropped early, by a panic or a runtime that shuts down, it
+/// lets those who wait know, and another lead.
+struct Leader {
+    queue: Arc<Queue>,
+    /// Once the queue was found empty, it may have another leader.
+    leads: bool,
+}
+
+impl Leader {
+    /// The next group; after `None` it leads no more.
+    fn next(&mut self) -> Option<Vec<Op>> {
+        let ops = self.queue.take();
+        self.leads = !ops.is_empty();
+        self.leads.then_some(ops)
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if self.leads {
+            let abandoned = {
+                let mut waiting = self.queue.lock();
+                waiting.led = false;
+                std::mem::take(&mut waiting.ops)
+            };
+            drop(abandoned);
+        }
+    }
+}
+
+/// Has a mutation done, together with others of its thread.
+pub(crate) async fn submit<T: Send + 'static>(
+    store: &Arc<Store>,
+    key: Key,
+    thread: Arc<str>,
+    op: impl FnOnce(Sender<Result<T>>) -> Op + Send,
+) -> Result<T> {
+    let (sender, receiver) = channel();
+    let queue = store.queues.get_or_insert(key, Arc::default);
+    let leads = {
+        let mut waiting = queue.lock();
+        waiting.ops.push_back(op(sender));
+        !std::mem::replace(&mut waiting.led, true)
+    };
+    if leads {
+        let store = store.clone();
+        let mut leader = Leader { queue, leads: true };
+        tokio::task::spawn_blocking(move || {
+            while let Some(ops) = leader.next() {
+                write_group(&store, key, &thread, ops);
+            }
+        });
+    }
+    receiver.await.unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorKind::Other,
+            "the task that writes was stopped",
+        ))
+    })
+}
+
+/// An operation that was done, to be answered when it is durable, or with the
+/// error that kept it from being.
+type Answer = Box<dyn FnOnce(Option<&Error>)>;
+
+fn answer<T: 'static>(sender: Sender<Result<T>>, result: Result<T>) -> Answer {
+    Box::new(move |failure| {
+        let result = match (result, failure) {
+            (Ok(_), Some(failure)) => Err(again(failure)),
+            (result, _) => result,
+        };
+        // Whoever does not wait any more does not need to know.
+        let _ = sender.send(result);
+    })
+}
+
+fn write_group(store: &Store, key: Key, thread: &Arc<str>, ops: Vec<Op>) {
+    let mut answers: Vec<Answer> = Vec::with_capacity(ops.len());
+    let outcome = Group::begin(store, key, thread).and_then(|mut group| {
+        for op in ops {
+            answers.push(match op {
+                Op::Commit(commit, sender) => answer(sender, ops::commit(&mut group, *commit)),
+                Op::Writes(writes, sender) => answer(sender, ops::put_writes(&mut group, writes)),
+                Op::Alter(alter, sender) => answer(sender, ops::alter(&mut group, &alter)),
+                Op::Reclaim(dead, sender) => answer(sender, ops::reclaim(&mut group, dead)),
+            });
+        }
+        group.finish()
+    });
+    let failure = outcome.as_ref().err();
+    answers.into_iter().for_each(|answer| answer(failure));
+}
+
+/// A group of mutations being written, under the lock of its thread.
+pub(crate) struct Group<'a> {
+    store: &'a Store,
+    key: Key,
+    thread: &'a Arc<str>,
+    /// Where they go, if the thread has a log by now.
+    pub(crate) target: Option<Appender>,
+    /// The name under which a new log is built.
+    building: Option<String>,
+    // In this order: nobody may see the log as unlocked and still being written.
+    _writing: crate::store::Writing<'a>,
+    _lock: crate::dir::Lock<'a>,
+}
+
+impl<'a> Group<'a> {
+    fn begin(store: &'a Store, key: Key, thread: &'a Arc<str>) -> Result<Self> {
+        store.check_open()?;
+        let lock = store.dir.lock(&key)?;
+        if store.is_poisoned(&key) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "a failed write to this thread could not be undone; close and open the backend",
+            )
+            .retryable(false));
+        }
+        let view = store.view(&key, thread)?;
+        let target = match view {
+            None => None,
+            Some(view) => {
+                let len = view.log.len()?;
+                if len > view.state.end {
+                    // Nobody else writes here: the path led to this file just
+                    // now, and the lock is ours. So this is a torn write.
+                    let (at, bytes) = (view.state.end, len - view.state.end);
+                    tracing::warn!(at, bytes, "cutting what a torn write left");
+                    view.log.truncate(at)?;
+                }
+                Some(Appender::new(view.log, State::clone(&view.state)))
+            }
+        };
+        let writing = store.writing(key);
+        Ok(Self {
+            store,
+            key,
+            thread,
+            target,
+            building: None,
+            _writing: writing,
+            _lock: lock,
+        })
+    }
+
+    /// Where to write, if the thread has a log.
+    pub(crate) fn existing(&mut self) -> Option<&mut Appender> {
+        self.target.as_mut()
+    }
+
+    /// Where to write; starts a log if there is none.
+    pub(crate) fn target(
+        &mut self,
+        fresh: chunkpoint_core::backend::Incarnation,
+        time_ms: u64,
+    ) -> Result<&mut Appender> {
+        if self.target.is_none() {
+            self.store.catalog.add(&self.store.dir, self.thread)?;
+            let building = format!("trash/{}.new", hex(&self.key));
+            let file = self.store.dir.build(&building)?.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "another process is creating the thread",
+                )
+            })?;
+            let header = Header {
+                generation: 1,
+                incarnation: fresh,
+                base_ms: time_ms,
+                thread: self.thread.clone(),
+                start: Header::len_for(self.thread),
+            };
+            let name = log_names(&self.key).1;
+            self.building = Some(building);
+            let log = LogFile::create(file, &name, header.clone(), &self.store.dir.counters)?;
+            self.target = Some(Appender::new(Arc::new(log), State::new(header)));
+        }
+        self.target
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::Other, "no log to write to"))
+    }
+
+    /// Writes, syncs, and makes all of it what others see.
+    fn finish(mut self) -> Result<()> {
+        let Some(mut target) = self.target.take().filter(Appender::is_dirty) else {
+            return self.abandon();
+        };
+        let written = target.between().and_then(|()| target.write_out());
+        if let Err(error) = written {
+            self.cut_back(&target)?;
+            return Err(error);
+        }
+        if let Err(error) = self.store.make_durable(self.key, &target.log) {
+            // What reached the disk is anyone's guess now, and asking again
+            // would not tell: the error is reported once.
+            self.cut_back(&target)?;
+            self.store.forget(&self.key);
+            return Err(error.applied(Applied::Unknown));
+        }
+        if let Some(building) = self.building.take() {
+            let (shard, name) = log_names(&self.key);
+            let placed = self
+                .store
+                .dir
+                .make_dir(&shard)
+                .and_then(|()| self.store.dir.rename(&building, &name));
+            if let Err(error) = placed {
+                self.building = Some(building);
+                self.abandon()?;
+                return Err(error);
+            }
+            target.log.unlock();
+            if let Err(error) = self.store.dir.sync_dir(&shard) {
+                self.store.forget(&self.key);
+                return Err(error.applied(Applied::Unknown));
+            }
+        }
+        self.store.replace(self.key, target.log, target.state);
+        Ok(())
+    }
+
+    /// Undoes a write that failed.
+    fn cut_back(&mut self, target: &Appender) -> Result<()> {
+        if self.building.is_some() {
+            return self.abandon();
+        }
+        if let Err(error) = target.log.truncate(target.start()) {
+            self.store.poison(self.key);
+            return Err(error
+                .context("a failed write could not be undone")
+                .applied(Applied::Unknown));
+        }
+        Ok(())
+    }
+
+    /// Removes a log that was not finished.
+    fn abandon(&mut self) -> Result<()> {
+        match self.building.take() {
+            Some(building) => self.store.dir.remove(&building),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The promises of the trait, and those of the engine on top of it.
+
+use std::sync::Arc;
+
+use chunkpoint_core::backend::{CheckpointBackend, Durability};
+use chunkpoint_fs::FsBackend;
+use chunkpoint_testkit::backend_suite::Fixture;
+
+struct Directory(tempfile::TempDir);
+
+impl Directory {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+#[async_trait::async_trait]
+impl Fixture for Directory {
+    async fn open(&self) -> Arc<dyn CheckpointBackend> {
+        // What syncing adds is tested elsewhere; here it only takes time.
+        let builder = FsBackend::builder(self.0.path()).durability(Durability::Process);
+        Arc::new(builder.open().unwrap())
+    }
+}
+
+mod backend {
+    use super::Directory;
+    chunkpoint_testkit::backend_suite!(Directory::new());
+}
+
+mod engine {
+    use super::Directory;
+    chunkpoint_testkit::engine_suite!(Directory::new());
+}
