@@ -1,0 +1,220 @@
+//! The parent's side of a cell: starts children, shows their progress, puts their
+//! reports together.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use super::{COMMAND, Job, Report, Stage};
+use crate::error::{Error, Result};
+use crate::measure::{Io, Latency, Phase, Series};
+use crate::progress::{Display, Progress};
+use crate::scenario::Model;
+use crate::subject::{BackendKind, Footprint, Variant};
+
+/// Lines of a child's standard error that are quoted if it dies.
+const LAST_LINES: usize = 8;
+
+/// What all processes of a cell found.
+#[derive(Debug)]
+pub struct CellReport {
+    /// The variant.
+    pub variant: Variant,
+    /// The phases, in order.
+    pub phases: Vec<Phase>,
+    /// Latencies by operation.
+    pub ops: BTreeMap<String, Latency>,
+    /// Figures by name; of one that several processes measured, the greatest.
+    pub figures: BTreeMap<String, f64>,
+    /// Series.
+    pub series: Vec<Series>,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+    /// Answers compared with the oracle.
+    pub checked: u64,
+    /// Traffic of the write stage.
+    pub io: Option<Io>,
+    /// What is at rest.
+    pub storage: Option<Footprint>,
+    /// Why the cell failed; empty if it did not.
+    pub failures: Vec<String>,
+}
+
+/// Runs a cell. A cell that fails is a report with failures, not an error.
+///
+/// # Errors
+/// If the program cannot run itself.
+pub fn run(job: &Job) -> Result<CellReport> {
+    let mut cell = CellReport {
+        variant: job.variant,
+        phases: Vec::new(),
+        ops: BTreeMap::new(),
+        figures: BTreeMap::new(),
+        series: Vec::new(),
+        notes: Vec::new(),
+        checked: 0,
+        io: None,
+        storage: None,
+        failures: Vec::new(),
+    };
+    let title = format!("{} · {} · {}", job.scenario.name, job.backend, job.variant);
+    let mut display = Display::new(&title);
+    for stages in processes(job, &mut cell.notes) {
+        let report = run_child(
+            &Job {
+                stages,
+                ..job.clone()
+            },
+            &mut display,
+        )?;
+        cell.take(report)?;
+        if !cell.failures.is_empty() {
+            break;
+        }
+    }
+    for (name, latency) in &cell.ops {
+        let p = latency.percentiles();
+        let name = name.replace('-', "_");
+        let count = latency.count() as f64;
+        for (statistic, value) in [
+            ("count", count),
+            ("p50_ns", p.p50 as f64),
+            ("p99_ns", p.p99 as f64),
+            ("max_ns", p.max as f64),
+            ("mean_ns", p.mean),
+        ] {
+            cell.figures.insert(format!("{name}_{statistic}"), value);
+        }
+    }
+    display.finish(if cell.failures.is_empty() {
+        "done"
+    } else {
+        "FAILED"
+    });
+    Ok(cell)
+}
+
+/// The stages of each process.
+fn processes(job: &Job, notes: &mut Vec<String>) -> Vec<Vec<Stage>> {
+    if job.backend == BackendKind::Memory {
+        // What is in memory ends with the process, so there is only one.
+        let mut stages = job.stages.clone();
+        stages.retain(|stage| *stage != Stage::Cold);
+        notes.push("written and read by one process, as memory does not outlive it".into());
+        return vec![stages];
+    }
+    let mut processes = Vec::new();
+    for &stage in &job.stages {
+        let count = match &job.scenario.model {
+            Model::SingleSession(model) if stage == Stage::Cold => model.cold_opens,
+            _ => 1,
+        };
+        processes.extend(std::iter::repeat_n(vec![stage], count));
+    }
+    processes
+}
+
+impl CellReport {
+    fn take(&mut self, report: Report) -> Result<()> {
+        self.phases.extend(report.phases);
+        for (name, encoded) in report.ops {
+            let latency = Latency::decode(&encoded)?;
+            match self.ops.get_mut(&name) {
+                Some(sum) => sum.merge(&latency)?,
+                None => {
+                    self.ops.insert(name, latency);
+                }
+            }
+        }
+        for (name, value) in report.figures {
+            let kept = self.figures.entry(name).or_insert(value);
+            *kept = kept.max(value);
+        }
+        self.series.extend(report.series);
+        for note in report.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        self.checked += report.checked;
+        self.io = report.io.or(self.io);
+        self.storage = report.storage.or(self.storage);
+        self.failures.extend(report.wrong);
+        self.failures.extend(report.error);
+        Ok(())
+    }
+}
+
+/// Runs one child. One that dies without a report gives a report that says so.
+fn run_child(job: &Job, display: &mut Display) -> Result<Report> {
+    let program = std::env::current_exe().map_err(|source| Error::Io {
+        what: "find this program".into(),
+        source,
+    })?;
+    let mut child = Command::new(&program)
+        .arg(COMMAND)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| Error::io("start", &program, e))?;
+    let json = serde_json::to_vec(job)
+        .map_err(|e| Error::Cell(format!("the job cannot be written as JSON: {e}")))?;
+    let outcome = converse(&mut child, &json, display);
+    let status = child.wait().map_err(|source| Error::Io {
+        what: "wait for the cell's process".into(),
+        source,
+    })?;
+    let (output, last) = outcome?;
+    if let Ok(report) = serde_json::from_slice::<Report>(&output) {
+        return Ok(report);
+    }
+    let last: Vec<_> = last.into();
+    Ok(Report {
+        error: Some(format!(
+            "the cell's process ended with {status}: {}",
+            last.join(" | ")
+        )),
+        ..Report::default()
+    })
+}
+
+/// Sends the job, shows progress until the child is silent, takes its answer.
+fn converse(
+    child: &mut Child,
+    job: &[u8],
+    display: &mut Display,
+) -> Result<(Vec<u8>, VecDeque<String>)> {
+    let failed = |source| Error::Io {
+        what: "talk to the cell's process".into(),
+        source,
+    };
+    let missing = || Error::Cell("the cell's process has no pipes".into());
+    if let Some(mut input) = child.stdin.take() {
+        // A child that has died already is reported by its status.
+        let _ = input.write_all(job);
+    }
+    // The answer may be larger than a pipe holds: it is taken on another thread.
+    let mut stdout = child.stdout.take().ok_or_else(missing)?;
+    let answer = std::thread::spawn(move || {
+        let mut output = Vec::new();
+        stdout.read_to_end(&mut output).map(|_| output)
+    });
+    let mut last = VecDeque::new();
+    for line in BufReader::new(child.stderr.take().ok_or_else(missing)?).lines() {
+        let line = line.map_err(failed)?;
+        if let Some(progress) = Progress::parse(&line) {
+            display.show(&progress);
+            continue;
+        }
+        display.line(&line);
+        last.push_back(line);
+        if last.len() > LAST_LINES {
+            last.pop_front();
+        }
+    }
+    let output = answer
+        .join()
+        .map_err(|_| Error::Cell("a thread panicked".into()))?;
+    Ok((output.map_err(failed)?, last))
+}

@@ -1,0 +1,186 @@
+//! What is done with a variant: the procedures of the scenarios.
+
+mod pair;
+mod reads;
+mod replay;
+mod retention;
+mod session;
+mod verify;
+mod warm_up;
+mod writer;
+
+use std::sync::Arc;
+
+use self::pair::Opened;
+use crate::cell::{Job, Stage};
+use crate::error::Result;
+use crate::measure::{Io, PhaseName, Recorder};
+use crate::scenario::{EngineSettings, Model};
+use crate::subject::{self, Entry, Footprint, Ledger, Store, Variant};
+use crate::workload::{self, Conversation, Conversations};
+
+/// Wrong answers after which a stage stops looking for more.
+const MOST_WRONG: usize = 10;
+
+/// One process's view of a cell.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    job: &'a Job,
+    store: Store,
+    /// The storage of the engine beside the floor.
+    leader_store: Store,
+    /// What has been measured.
+    pub recorder: Recorder,
+    /// Traffic of the write stage.
+    pub io: Option<Io>,
+    /// What is at rest after the write stage.
+    pub storage: Option<Footprint>,
+    /// Wrong answers.
+    pub wrong: Vec<String>,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench for this job. Nothing is opened yet.
+    pub fn new(job: &'a Job) -> Self {
+        let provision = |name| Store::provision(job.backend, job.store.join(name), job.durability);
+        Self {
+            job,
+            store: provision("own"),
+            leader_store: provision("leader"),
+            recorder: Recorder::new(),
+            io: None,
+            storage: None,
+            wrong: Vec::new(),
+        }
+    }
+
+    /// Does one stage.
+    ///
+    /// # Errors
+    /// What the variant or the system says; wrong answers are not errors but in
+    /// [`wrong`](Self::wrong).
+    pub async fn run(&mut self, stage: Stage) -> Result<()> {
+        match (&self.job.scenario.model, stage) {
+            (Model::Replay(model), Stage::Write) => replay::write(self, model).await,
+            (Model::Replay(model), Stage::Read) => replay::read(self, model).await,
+            (Model::Replay(_), Stage::Verify) => verify::every_state(self, usize::MAX).await,
+            (Model::SingleSession(model), Stage::Write) => session::write(self, model).await,
+            (Model::SingleSession(model), Stage::Cold) => session::cold(self, model).await,
+            (Model::SingleSession(model), Stage::Read) => session::read(self, model).await,
+            (Model::SingleSession(model), Stage::Verify) => {
+                verify::every_state(self, model.verified_states).await
+            }
+            (Model::Retention(model), Stage::Write) => retention::run(self, model).await,
+            (Model::Replay(_), Stage::Cold) | (Model::Retention(_), _) => Ok(()),
+        }
+    }
+
+    /// Opens the variant on the cell's storage, as a phase.
+    fn provision(&mut self) -> Result<Opened> {
+        self.provision_with(&self.job.scenario.settings)
+    }
+
+    fn provision_with(&mut self, settings: &EngineSettings) -> Result<Opened> {
+        let open = self.recorder.begin(PhaseName::Provision);
+        let opened = open_on(self.job.variant, &self.store, &self.leader_store, settings);
+        self.recorder.end(open);
+        opened
+    }
+
+    /// The workload from its start.
+    fn conversations(&self) -> Result<Conversations> {
+        let honour_cuts = match &self.job.scenario.model {
+            Model::Replay(model) => model.honour_compaction,
+            Model::SingleSession(_) | Model::Retention(_) => true,
+        };
+        workload::open(
+            &self.job.scenario.workload,
+            self.job.trace.as_ref(),
+            honour_cuts,
+        )
+    }
+
+    /// The only conversation of a workload that has one.
+    fn conversation(&self) -> Result<Arc<Conversation>> {
+        let first = self.conversations()?.next();
+        let none = || crate::error::Error::Input("the workload has no conversation".into());
+        first.ok_or_else(none)?.map(Arc::new)
+    }
+
+    /// What answers about `conversation` are compared with.
+    fn oracle(&self, conversation: &Arc<Conversation>) -> Arc<Conversation> {
+        if self.job.corrupt_oracle {
+            Arc::new(Conversation::clone(conversation).corrupted())
+        } else {
+            conversation.clone()
+        }
+    }
+
+    fn ledger(&self) -> Result<Ledger> {
+        Ledger::create(&self.job.desk)
+    }
+
+    /// What the write stage acknowledged.
+    fn acknowledged(&self) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
+        Ledger::read(&self.job.desk)
+    }
+
+    /// Books a wrong answer, unless `outcome` is right.
+    fn judge(&mut self, thread: &str, outcome: Result<(), String>) {
+        self.recorder.checked += 1;
+        if let Err(what) = outcome
+            && self.wrong.len() < MOST_WRONG
+        {
+            self.wrong
+                .push(format!("thread {}: {what}", chunkpoint_core::quote(thread)));
+        }
+    }
+
+    /// Whether enough is wrong.
+    fn is_hopeless(&self) -> bool {
+        self.wrong.len() >= MOST_WRONG
+    }
+
+    /// Closes the variant, and books what is at rest then.
+    async fn footprint(&mut self, opened: &Opened) -> Result<()> {
+        let open = self.recorder.begin(PhaseName::Footprint);
+        self.io = Some(opened.io());
+        let closed = opened.close().await;
+        let footprint = self.store.footprint();
+        self.recorder.end(open);
+        closed?;
+        let footprint = footprint?;
+        self.storage = Some(footprint);
+        self.recorder
+            .figure("at_rest_bytes", footprint.bytes as f64);
+        self.recorder.figure(
+            "at_rest_allocated_bytes",
+            footprint.allocated_bytes.map(|bytes| bytes as f64),
+        );
+        self.recorder
+            .figure("at_rest_files", footprint.files.map(|files| files as f64));
+        Ok(())
+    }
+
+    /// Closes the variant as a phase.
+    async fn teardown(&mut self, opened: &Opened) -> Result<()> {
+        self.recorder
+            .phase(PhaseName::Teardown, opened.close())
+            .await
+    }
+}
+
+/// Opens a variant; the floor with an engine beside it.
+fn open_on(
+    variant: Variant,
+    store: &Store,
+    leader_store: &Store,
+    settings: &EngineSettings,
+) -> Result<Opened> {
+    let subject = subject::open(variant, store, settings)?;
+    let leader = match variant {
+        Variant::Floor => Some(subject::open(Variant::Default, leader_store, settings)?),
+        _ => None,
+    };
+    Ok(Opened::new(subject, leader))
+}

@@ -1,0 +1,259 @@
+//! The report: markdown made from results and nothing else.
+
+mod chart;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::measure::Environment;
+use crate::result::{Profile, RunResult, load_all};
+use crate::scenario::Catalogue;
+
+/// How the figures come about, what limits them, and which way they lean.
+const METHOD: &str = include_str!("method.md");
+
+/// Makes `README.md` in the root of the results, and gives its path.
+///
+/// # Errors
+/// I/O errors; `Input` with the path of a result that does not fit the schema.
+pub fn make(root: &Path) -> Result<PathBuf> {
+    let runs = latest(root, load_all(root)?);
+    let catalogue = Catalogue::open("scenarios".as_ref())?;
+    let mut expected = Vec::new();
+    for entry in catalogue.entries() {
+        let scenario = entry.parse()?;
+        for backend in &scenario.cells.backends {
+            expected.push((scenario.name.clone(), backend.to_string()));
+        }
+    }
+    let path = root.join("README.md");
+    std::fs::write(&path, render(&runs, &expected)).map_err(|e| Error::io("write", &path, e))?;
+    Ok(path)
+}
+
+/// One run of the report.
+#[derive(Debug)]
+struct Run {
+    /// The file, from the root of the results.
+    path: String,
+    /// Scenario, backend, durability and machine in one line: what stands beside
+    /// every figure.
+    label: String,
+    result: RunResult,
+}
+
+/// Of the results that measure the same, the newest; in the order of their labels,
+/// full runs before quick ones.
+fn latest(root: &Path, results: Vec<(PathBuf, RunResult)>) -> Vec<Run> {
+    let machines = machines(results.iter().map(|(_, result)| result));
+    let mut newest: BTreeMap<_, (PathBuf, RunResult)> = BTreeMap::new();
+    for (path, result) in results {
+        let quick = result.scenario.profile == Profile::Quick;
+        let machine = machines.get(&result.machine).cloned().unwrap_or_default();
+        let key = (quick, label(&result, &machine));
+        let kept = newest
+            .get(&key)
+            .is_some_and(|(_, kept)| kept.started > result.started);
+        if !kept {
+            newest.insert(key, (path, result));
+        }
+    }
+    let run = |((_, label), (path, result)): ((bool, String), (PathBuf, RunResult))| {
+        let path = path.strip_prefix(root).unwrap_or(&path);
+        let parts = path
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy());
+        Run {
+            path: parts.collect::<Vec<_>>().join("/"),
+            label,
+            result,
+        }
+    };
+    newest.into_iter().map(run).collect()
+}
+
+/// `M1`, `M2` and so on, by the machine's name.
+fn machines<'a>(results: impl Iterator<Item = &'a RunResult>) -> BTreeMap<String, String> {
+    let names: std::collections::BTreeSet<_> = results.map(|result| &result.machine).collect();
+    names
+        .into_iter()
+        .zip(1..)
+        .map(|(name, n)| (name.clone(), format!("M{n}")))
+        .collect()
+}
+
+fn label(result: &RunResult, machine: &str) -> String {
+    let scenario = &result.scenario;
+    let quick = if scenario.profile == Profile::Quick {
+        " (quick)"
+    } else {
+        ""
+    };
+    let trace = match &scenario.trace {
+        Some(trace) => format!(" of {trace}"),
+        None => String::new(),
+    };
+    format!(
+        "{}{trace}{quick}, {}, {}, {machine}",
+        scenario.name,
+        result.backend.kind,
+        durability(result)
+    )
+}
+
+fn durability(result: &RunResult) -> String {
+    json!(result.backend.durability)
+        .as_str()
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// The whole report. `expected` are the scenarios and backends that should have a
+/// result.
+fn render(runs: &[Run], expected: &[(String, String)]) -> String {
+    let mut out = String::from(
+        "# Results\n\nMade by `chunkpoint-bench report` from the JSON files below; do not edit. \
+         Every row names its scenario, backend, durability and machine; a dash is a figure that \
+         was not measured. [Method, limits and bias](#method) are at the end.\n\n",
+    );
+    let has_result = |scenario: &str, backend: &str| {
+        runs.iter().any(|run| {
+            run.result.scenario.name == scenario
+                && run.result.scenario.profile == Profile::Full
+                && run.result.backend.kind.to_string() == backend
+        })
+    };
+    let missing: Vec<_> = expected
+        .iter()
+        .filter(|(scenario, backend)| !has_result(scenario, backend))
+        .map(|(scenario, backend)| format!("{scenario} on {backend}"))
+        .collect();
+    if !missing.is_empty() {
+        out.push_str(&format!(
+            "**No full result yet:** {}.\n\n",
+            missing.join("; ")
+        ));
+    }
+    out.push_str(&sections::budgets(runs));
+    out.push_str(&sections::figures(runs));
+    out.push_str(&sections::by_length(runs));
+    out.push_str(&chart::over_steps(runs));
+    out.push_str(&sections::notes(runs));
+    out.push_str(&sections::scenarios(runs));
+    out.push_str(&sections::runs(runs));
+    out.push_str(&machine_list(runs));
+    out.push_str(METHOD);
+    out
+}
+
+fn machine_list(runs: &[Run]) -> String {
+    let mut out = String::from("## Machines\n\n");
+    let machines = machines(runs.iter().map(|run| &run.result));
+    for (name, short) in &machines {
+        let of = runs.iter().find(|run| run.result.machine == *name);
+        let Some(Environment {
+            cpu,
+            cores,
+            memory_bytes,
+            kernel,
+            filesystem,
+            ..
+        }) = of.map(|run| &run.result.environment)
+        else {
+            continue;
+        };
+        let gib = *memory_bytes as f64 / f64::from(1 << 30);
+        out.push_str(&format!(
+            "- **{short}** `{name}`: {cores} × {cpu}, {gib:.0} GiB, {kernel}, files on \
+             {filesystem}\n"
+        ));
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::validate;
+
+    fn fixture() -> serde_json::Value {
+        serde_json::from_str(include_str!("fixture.json")).unwrap()
+    }
+
+    fn written(values: &[serde_json::Value]) -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().unwrap();
+        for (n, value) in values.iter().enumerate() {
+            let place = dir.path().join(format!("20260101/m/{n}.json"));
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::write(place, value.to_string()).unwrap();
+        }
+        let report = std::fs::read_to_string(make(dir.path()).unwrap()).unwrap();
+        (dir, report)
+    }
+
+    #[test]
+    fn the_fixture_fits_the_schema_and_a_broken_one_does_not() {
+        validate(&fixture()).unwrap();
+        let mut broken = fixture();
+        broken["cells"][0]["verdict"]["ok"] = "yes".into();
+        let message = validate(&broken).unwrap_err().to_string();
+        assert!(message.contains("/cells/0/verdict/ok"), "{message}");
+    }
+
+    #[test]
+    fn a_report_has_every_section_in_its_order() {
+        let (_dir, report) = written(&[fixture()]);
+        let mut last = 0;
+        for heading in [
+            "# Results",
+            "## Budgets",
+            "## Memory",
+            "## Latency",
+            "## Storage",
+            "## Amplification",
+            "## Notes",
+            "## Scenarios",
+            "## Runs",
+            "## Machines",
+            "## Method",
+        ] {
+            let at = report
+                .find(heading)
+                .unwrap_or_else(|| panic!("{heading}\n{report}"));
+            assert!(at >= last, "{heading}");
+            last = at;
+        }
+        for part in ["disk", "M1", "sampled", "not run", "MISSED", "30.2 MB", "†"] {
+            assert!(report.contains(part), "{part}\n{report}");
+        }
+    }
+
+    #[test]
+    fn the_newest_of_equal_runs_is_shown() {
+        let mut older = fixture();
+        older["started"] = "2020-01-01T00:00:00Z".into();
+        older["workload"]["raw_bytes"] = 77.into();
+        let (_dir, report) = written(&[fixture(), older]);
+        assert!(
+            report.contains("30.2 MB") && !report.contains("77 B"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_failed_cell_shows_no_figures() {
+        let mut failed = fixture();
+        failed["cells"][0]["verdict"]["ok"] = false.into();
+        failed["cells"][0]["verdict"]["failures"] = vec!["a byte was wrong"].into();
+        let (_dir, report) = written(&[failed]);
+        assert!(
+            report.contains("FAILED") && report.contains("a byte was wrong"),
+            "{report}"
+        );
+    }
+}

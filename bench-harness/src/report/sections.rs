@@ -1,0 +1,316 @@
+//! The sections of the report.
+
+use std::collections::BTreeSet;
+
+use super::Run;
+use crate::figures;
+use crate::result::{Cell, Outcome, Profile};
+use crate::subject::Variant;
+use crate::table::Table;
+
+/// A column: its heading and the figure it shows.
+type Column = (&'static str, &'static str);
+
+/// The sections of figures, the most important first.
+const SECTIONS: &[(&str, &str, &[Column])] = &[
+    (
+        "Memory",
+        "Of the client's process. Peaks are of the measured phase; growth is the peak over the \
+         phase's start, so it leaves out the program and the harness. A slope is the growth for \
+         each 100,000 steps.",
+        &[
+            ("RSS peak, writing", "write_rss_peak_bytes"),
+            ("growth, writing", "write_rss_growth_bytes"),
+            ("live heap after", "write_heap_bytes"),
+            ("growth, cold tail", "cold_tail_rss_growth_bytes"),
+            ("growth, tails", "tail_read_rss_growth_bytes"),
+            ("growth, loads", "load_latest_rss_growth_bytes"),
+            ("RSS slope", "rss_slope_bytes_per_100k"),
+            ("heap slope", "heap_slope_bytes_per_100k"),
+            ("allocations a put", "put_allocations"),
+        ],
+    ),
+    (
+        "Latency",
+        "Service times of one closed-loop client unless the scenario says otherwise.",
+        &[
+            ("put p50", "put_p50_ns"),
+            ("put p99", "put_p99_ns"),
+            ("put p50, short thread", "put_short_p50_ns"),
+            ("put p50, long thread", "put_long_p50_ns"),
+            ("puts a second", "put_per_s"),
+            ("load p50", "load_latest_p50_ns"),
+            ("load p99", "load_latest_p99_ns"),
+            ("tail p50", "tail_read_p50_ns"),
+            ("cold tail p50", "cold_tail_p50_ns"),
+            ("any state p50", "state_read_p50_ns"),
+        ],
+    ),
+    (
+        "Storage",
+        "Bytes at rest after closing, as the harness adds up the files (or, in memory, the \
+         values). † marks a total that is extrapolated from the states that were written.",
+        &[
+            ("states written", "puts"),
+            ("messages they added", "appended_bytes"),
+            ("at rest", "at_rest_bytes"),
+            ("blocks", "at_rest_allocated_bytes"),
+            ("files", "at_rest_files"),
+            ("all states", "total_at_rest_bytes"),
+            ("live", "live_bytes"),
+            ("most during the run", "at_rest_peak_bytes"),
+            ("states verified", "states_verified"),
+        ],
+    ),
+    (
+        "Amplification",
+        "What moves for a step or a read. Calls are calls of the backend, which would be round \
+         trips to a server.",
+        &[
+            ("bytes a put, mean", "stored_bytes_mean"),
+            ("p99", "stored_bytes_p99"),
+            ("written over appended", "write_amplification"),
+            ("syncs", "sync_calls"),
+            ("read for a load, mean", "load_latest_bytes_read_mean"),
+            ("calls a load", "load_latest_calls_mean"),
+            ("read for a tail, mean", "tail_read_bytes_read_mean"),
+            ("read for a cold tail", "cold_tail_bytes_read"),
+            ("calls", "cold_tail_round_trips"),
+        ],
+    ),
+];
+
+/// All budgets and what was measured.
+pub(super) fn budgets(runs: &[Run]) -> String {
+    let mut table = Table::new(["run", "expected", "limit", "measured", ""]);
+    for run in runs {
+        for expected in &run.result.expectations {
+            let outcome = match expected.outcome {
+                Outcome::Met => "met",
+                Outcome::Missed => "**MISSED**",
+                Outcome::NotMeasured => "not measured",
+            };
+            let (limit, measured) = (expected.limit_text(), expected.measured_text());
+            table.row([
+                run.label.as_str(),
+                &expected.name,
+                &limit,
+                &measured,
+                outcome,
+            ]);
+        }
+    }
+    section(
+        "Budgets",
+        "What the scenarios expect of the engine.",
+        &table,
+    )
+}
+
+/// The tables of figures.
+pub(super) fn figures(runs: &[Run]) -> String {
+    SECTIONS
+        .iter()
+        .map(|(name, about, columns)| section(name, about, &table(runs, columns)))
+        .collect()
+}
+
+fn section(name: &str, about: &str, table: &Table) -> String {
+    if table.is_empty() {
+        return format!("## {name}\n\nNo result has any.\n\n");
+    }
+    format!("## {name}\n\n{about}\n\n{}\n", table.to_markdown())
+}
+
+fn table(runs: &[Run], columns: &[Column]) -> Table {
+    let has = |run: &Run, figure: &str| {
+        run.result
+            .cells
+            .iter()
+            .any(|cell| cell.figures.contains_key(figure))
+    };
+    let columns: Vec<_> = columns
+        .iter()
+        .filter(|(_, figure)| runs.iter().any(|run| has(run, figure)))
+        .collect();
+    let heads = columns.iter().map(|(head, _)| *head);
+    let mut table = Table::new(["run", "variant"].into_iter().chain(heads));
+    for run in runs {
+        for variant in variants(run) {
+            let mut row = vec![run.label.clone(), variant.to_string()];
+            match run.result.cell(variant) {
+                None => row.push("not run".into()),
+                Some(cell) if !cell.verdict.ok => row.push("**FAILED**".into()),
+                Some(cell) => row.extend(columns.iter().map(|(_, figure)| value(cell, figure))),
+            }
+            table.row(row);
+        }
+    }
+    table
+}
+
+/// The variants that the scenario compares, and any that ran besides.
+fn variants(run: &Run) -> Vec<Variant> {
+    let mut variants = run.result.scenario.variants.clone();
+    for cell in &run.result.cells {
+        if !variants.contains(&cell.variant) {
+            variants.push(cell.variant);
+        }
+    }
+    variants
+}
+
+fn value(cell: &Cell, figure: &str) -> String {
+    let value = cell.figures.get(figure);
+    let unit = figures::unit(&format!("{}.{figure}", cell.variant));
+    let Some((value, unit)) = value.zip(unit) else {
+        return "–".into();
+    };
+    let sampled = figure == "total_at_rest_bytes" && cell.figures.contains_key("sampled_share");
+    format!(
+        "{}{}",
+        figures::format(*value, unit),
+        if sampled { " †" } else { "" }
+    )
+}
+
+/// Put latencies by the thread's length, where a scenario has them.
+pub(super) fn by_length(runs: &[Run]) -> String {
+    let lengths: BTreeSet<u64> = runs
+        .iter()
+        .flat_map(|run| &run.result.cells)
+        .flat_map(|cell| cell.ops.keys())
+        .filter_map(|op| op.strip_prefix("put-at-")?.parse().ok())
+        .collect();
+    if lengths.is_empty() {
+        return String::new();
+    }
+    let heads = lengths
+        .iter()
+        .map(|length| format!("{} messages", group(*length)));
+    let mut table = Table::new(
+        ["run".to_string(), "variant".into()]
+            .into_iter()
+            .chain(heads),
+    );
+    for run in runs {
+        for cell in run.result.cells.iter().filter(|cell| cell.verdict.ok) {
+            let at: Vec<_> = lengths
+                .iter()
+                .map(|length| {
+                    let op = cell.ops.get(&format!("put-at-{length}"))?;
+                    Some(figures::format(
+                        op.latency_ns.p50 as f64,
+                        figures::Unit::Nanos,
+                    ))
+                })
+                .collect();
+            if at.iter().any(Option::is_some) {
+                let at = at
+                    .into_iter()
+                    .map(|value| value.unwrap_or_else(|| "–".into()));
+                table.row(
+                    [run.label.clone(), cell.variant.to_string()]
+                        .into_iter()
+                        .chain(at),
+                );
+            }
+        }
+    }
+    section(
+        "Put p50 by the thread's length",
+        "Of the commits that end at each length. Unlike the pair in *Latency*, these were made \
+         at different times of the run.",
+        &table,
+    )
+}
+
+fn group(number: u64) -> String {
+    figures::format(number as f64, figures::Unit::Count)
+}
+
+/// What the reader must know about single runs.
+pub(super) fn notes(runs: &[Run]) -> String {
+    let mut out = String::from("## Notes\n\n");
+    for run in runs {
+        let mut lines: Vec<String> = run.result.warnings.clone();
+        for variant in variants(run) {
+            match run.result.cell(variant) {
+                None => lines.push(format!("{variant} was not run")),
+                Some(cell) => {
+                    let failed = cell.verdict.failures.iter();
+                    lines.extend(failed.map(|why| format!("**{variant} FAILED**: {why}")));
+                    lines.extend(
+                        cell.verdict
+                            .notes
+                            .iter()
+                            .map(|note| format!("{variant}: {note}")),
+                    );
+                }
+            }
+        }
+        if !lines.is_empty() {
+            out.push_str(&format!("- {}\n", run.label));
+            lines
+                .iter()
+                .for_each(|line| out.push_str(&format!("  - {line}\n")));
+        }
+    }
+    out.push('\n');
+    out
+}
+
+/// The prose of the scenarios that have results.
+pub(super) fn scenarios(runs: &[Run]) -> String {
+    let mut out = String::from("## Scenarios\n\n");
+    let mut told = BTreeSet::new();
+    for run in runs {
+        let scenario = &run.result.scenario;
+        if told.insert(&scenario.name) {
+            let (name, description) = (&scenario.name, &scenario.description);
+            out.push_str(&format!(
+                "### {name}\n\n{description}\n\n{}\n\n",
+                scenario.analysis
+            ));
+        }
+    }
+    out
+}
+
+/// The runs that the report is made from.
+pub(super) fn runs(runs: &[Run]) -> String {
+    let mut table = Table::new([
+        "run",
+        "profile",
+        "messages",
+        "their bytes",
+        "as snapshots",
+        "started",
+        "took",
+        "revision",
+        "file",
+    ]);
+    for run in runs {
+        let result = &run.result;
+        let bytes = |value: u64| figures::format(value as f64, figures::Unit::Bytes);
+        table.row([
+            run.label.clone(),
+            match result.scenario.profile {
+                Profile::Full => "full".into(),
+                Profile::Quick => "quick".into(),
+            },
+            group(result.workload.messages),
+            bytes(result.workload.raw_bytes),
+            bytes(result.workload.snapshot_bytes),
+            result.started.clone(),
+            format!("{:.0} s", result.wall_s),
+            result.harness.label(),
+            format!("[JSON]({})", run.path),
+        ]);
+    }
+    section(
+        "Runs",
+        "One file a run, with every histogram whole.",
+        &table,
+    )
+}

@@ -1,0 +1,442 @@
+//! Runs a scenario and writes its result.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::json;
+
+use chunkpoint_core::backend::Durability;
+
+use crate::cell::{self, Job, Sampling, Stage};
+use crate::error::{Error, Result};
+use crate::figures;
+use crate::measure::{Environment, Revision, timestamp, unix_millis};
+use crate::progress::{Display, Progress};
+use crate::result::{
+    self, BackendInfo, Cell, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo, evaluate,
+};
+use crate::scenario::{Entry, Model, Scenario, Source};
+use crate::subject::{BackendKind, Variant, snapshot_len};
+use crate::table::Table;
+use crate::workload::{self, Summary, TraceFile};
+
+/// What the caller wants of a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The backends; empty for the scenario's first.
+    pub backends: Vec<BackendKind>,
+    /// The variants; empty for all of the scenario's.
+    pub variants: Vec<Variant>,
+    /// Where cells keep their data while they run.
+    pub directory: PathBuf,
+    /// A trace to replay.
+    pub trace: Option<PathBuf>,
+    /// The root of the results.
+    pub out: PathBuf,
+    /// Whether the scaled-down profile is run.
+    pub quick: bool,
+    /// Another seed for the generated workload.
+    pub seed: Option<u64>,
+    /// Another durability.
+    pub durability: Option<Durability>,
+    /// The most that full snapshots may write.
+    pub snapshot_budget_bytes: u64,
+    /// The machine's name.
+    pub machine: Option<String>,
+    /// Whether the oracle is made wrong.
+    pub corrupt_oracle: bool,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Whether every cell ran to its end and every answer was right.
+    pub ok: bool,
+    /// Whether a budget was missed.
+    pub missed: bool,
+    /// The results.
+    pub paths: Vec<PathBuf>,
+}
+
+/// Runs a scenario on each backend, prints what was found, writes the results.
+///
+/// # Errors
+/// `Usage` for options that do not fit the scenario; I/O errors. A cell that fails
+/// is in the result.
+pub fn run(entry: &Entry, mut scenario: Scenario, options: &Options) -> Result<Done> {
+    let trace = prepare(&mut scenario, options)?;
+    println!("scenario {} ({})", scenario.name, entry.origin);
+    let workload = summarize(&scenario, trace.as_ref())?;
+    println!(
+        "workload: {} conversations, {} messages, {} of messages, {} as full snapshots",
+        workload.conversations,
+        workload.messages,
+        figures::format(workload.raw_bytes as f64, figures::Unit::Bytes),
+        figures::format(workload.snapshot_bytes as f64, figures::Unit::Bytes),
+    );
+    let backends = match options.backends.as_slice() {
+        [] => &scenario.cells.backends[..1],
+        given => given,
+    };
+    let mut done = Done {
+        ok: true,
+        missed: false,
+        paths: Vec::new(),
+    };
+    for &backend in backends {
+        let run = Run {
+            entry,
+            scenario: &scenario,
+            options,
+            trace: &trace,
+            workload: &workload,
+        };
+        let started = unix_millis();
+        let result = run.on(backend, started)?;
+        print(&result);
+        let path = result::write(&options.out, started, &result)?;
+        println!("result: {}\n", path.display());
+        done.ok &= result.is_ok();
+        done.missed |= result
+            .expectations
+            .iter()
+            .any(|e| e.outcome == Outcome::Missed);
+        done.paths.push(path);
+    }
+    Ok(done)
+}
+
+/// Applies the options to the scenario, and checks that they fit.
+fn prepare(scenario: &mut Scenario, options: &Options) -> Result<Option<TraceFile>> {
+    let misfit = |kind: &str, got: String, known: Vec<String>| {
+        Error::Usage(format!(
+            "scenario {:?} has no {kind} {got:?}; known: {}",
+            scenario.name,
+            known.join(", ")
+        ))
+    };
+    for backend in &options.backends {
+        if !scenario.cells.backends.contains(backend) {
+            let known = scenario
+                .cells
+                .backends
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            return Err(misfit("backend", backend.to_string(), known));
+        }
+    }
+    for variant in &options.variants {
+        if !scenario.cells.all().any(|known| known == *variant) {
+            let known = scenario
+                .cells
+                .all()
+                .map(|known| known.to_string())
+                .collect();
+            return Err(misfit("variant", variant.to_string(), known));
+        }
+    }
+    if options.trace.is_some() && !matches!(scenario.model, Model::Replay(_)) {
+        return Err(Error::Usage(format!(
+            "scenario {:?} makes its own workload; --trace is for those that replay",
+            scenario.name
+        )));
+    }
+    if let Some(durability) = options.durability {
+        scenario.cells.durability = durability;
+    }
+    if options.quick {
+        scenario.make_quick()?;
+    }
+    if let Some(given) = options.seed {
+        match &mut scenario.workload {
+            Source::Conversations(spec) => spec.seed = given,
+            Source::Uniform(spec) => spec.seed = given,
+        }
+    }
+    let most = scenario.quick.conversations.filter(|_| options.quick);
+    Ok(options.trace.clone().map(|path| TraceFile { path, most }))
+}
+
+fn summarize(scenario: &Scenario, trace: Option<&TraceFile>) -> Result<Summary> {
+    let honour_cuts = match &scenario.model {
+        Model::Replay(model) => model.honour_compaction,
+        Model::SingleSession(_) | Model::Retention(_) => true,
+    };
+    let conversations = workload::open(&scenario.workload, trace, honour_cuts)?;
+    let mut display = Display::new("workload");
+    let label = "messages read".to_string();
+    let mut told = Instant::now();
+    let summary = Summary::of(conversations, |done| {
+        if told.elapsed().as_millis() >= 100 {
+            told = Instant::now();
+            display.show(&Progress {
+                label: label.clone(),
+                done,
+                total: 0,
+            });
+        }
+    })?;
+    display.finish("read");
+    if summary.messages == 0 {
+        return Err(Error::Input("the workload has no message".into()));
+    }
+    Ok(summary)
+}
+
+/// One scenario with its options.
+struct Run<'a> {
+    entry: &'a Entry,
+    scenario: &'a Scenario,
+    options: &'a Options,
+    trace: &'a Option<TraceFile>,
+    workload: &'a Summary,
+}
+
+impl Run<'_> {
+    fn on(&self, backend: BackendKind, started: u64) -> Result<RunResult> {
+        let clock = Instant::now();
+        let directory = &self.options.directory;
+        std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
+        let environment = Environment::detect(directory);
+        let scratch = tempfile::Builder::new()
+            .prefix("chunkpoint-bench-")
+            .tempdir_in(directory)
+            .map_err(|e| Error::io("create a directory in", directory, e))?;
+        let chosen = |variant: &Variant| {
+            self.options.variants.is_empty() || self.options.variants.contains(variant)
+        };
+        let mut cells: Vec<Cell> = Vec::new();
+        for variant in self.scenario.cells.all().filter(chosen) {
+            let baseline = self.scenario.cells.baselines.contains(&variant);
+            let cell = match self.obstacle(variant) {
+                Some(why) => Cell::missing(variant, baseline, why),
+                None => Cell::of(
+                    cell::run(&self.job(backend, variant, scratch.path())?)?,
+                    baseline,
+                )?,
+            };
+            let store = scratch.path().join(format!("store-{variant}"));
+            if store.exists() {
+                std::fs::remove_dir_all(&store).map_err(|e| Error::io("remove", &store, e))?;
+            }
+            cells.push(cell);
+        }
+        let machine = self
+            .options
+            .machine
+            .clone()
+            .unwrap_or_else(|| environment.machine());
+        let mut result = RunResult {
+            schema_version: SCHEMA_VERSION,
+            started: timestamp(started),
+            wall_s: clock.elapsed().as_secs_f64(),
+            harness: Revision::detect(),
+            scenario: self.info()?,
+            backend: BackendInfo {
+                kind: backend,
+                durability: self.scenario.cells.durability,
+                config: self.config(),
+            },
+            machine,
+            environment,
+            workload: self.workload.clone(),
+            cells,
+            expectations: Vec::new(),
+            warnings: Vec::new(),
+        };
+        result.warnings = self.warnings(&result);
+        result.expectations = evaluate(&self.scenario.expect, backend, &result.figures());
+        Ok(result)
+    }
+
+    /// Why a variant cannot run; `None` if it can.
+    fn obstacle(&self, variant: Variant) -> Option<&'static str> {
+        let crowded = variant == Variant::Floor && self.scenario.load.clients > 1;
+        crowded.then_some("the floor needs the bytes of each commit, which only one client gives")
+    }
+
+    fn job(&self, backend: BackendKind, variant: Variant, scratch: &Path) -> Result<Job> {
+        let desk = scratch.join(format!("desk-{variant}"));
+        std::fs::create_dir_all(&desk).map_err(|e| Error::io("create", &desk, e))?;
+        Ok(Job {
+            scenario: self.scenario.clone(),
+            backend,
+            durability: self.scenario.cells.durability,
+            variant,
+            stages: Stage::of(&self.scenario.model, variant),
+            sampling: self.sampling(variant),
+            store: scratch.join(format!("store-{variant}")),
+            desk,
+            trace: self.trace.clone(),
+            workload: self.workload.clone(),
+            corrupt_oracle: self.options.corrupt_oracle,
+        })
+    }
+
+    /// Full snapshots are sampled where all of them would exceed the budget.
+    fn sampling(&self, variant: Variant) -> Sampling {
+        if variant != Variant::FullSnapshot {
+            return Sampling::All;
+        }
+        let workload = self.workload;
+        let total = snapshot_len(workload.snapshot_messages, workload.snapshot_bytes);
+        let budget = self.options.snapshot_budget_bytes.max(1);
+        match &self.scenario.model {
+            Model::SingleSession(_) => Sampling::AtLengths,
+            _ if total <= budget => Sampling::All,
+            _ => Sampling::Every(total.div_ceil(budget)),
+        }
+    }
+
+    fn info(&self) -> Result<ScenarioInfo> {
+        let scenario = self.scenario;
+        let trace = self.trace.as_ref().and_then(|trace| trace.path.file_name());
+        let seed = match &scenario.workload {
+            Source::Conversations(spec) => spec.seed,
+            Source::Uniform(spec) => spec.seed,
+        };
+        let params = json!({
+            "workload": &scenario.workload,
+            "load": scenario.load,
+            "settings": &scenario.settings,
+            "model": &scenario.model,
+            "snapshot-budget-bytes": self.options.snapshot_budget_bytes,
+        });
+        Ok(ScenarioInfo {
+            name: scenario.name.clone(),
+            blake3: self.entry.hash(),
+            profile: if self.options.quick {
+                Profile::Quick
+            } else {
+                Profile::Full
+            },
+            trace: trace.map(|name| name.to_string_lossy().into_owned()),
+            seed: self.trace.is_none().then_some(seed),
+            description: scenario.description.trim().into(),
+            analysis: scenario.analysis.trim().into(),
+            params,
+            variants: scenario.cells.all().collect(),
+        })
+    }
+
+    fn config(&self) -> serde_json::Value {
+        let mut config = json!(&self.scenario.settings);
+        if let Some(settings) = config.as_object_mut() {
+            settings.retain(|_, value| !value.is_null());
+        }
+        config
+    }
+
+    fn warnings(&self, result: &RunResult) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let memory = ["tmpfs", "ramfs", "rootfs"].contains(&result.environment.filesystem.as_str());
+        if memory && result.backend.kind == BackendKind::File {
+            let kind = &result.environment.filesystem;
+            warnings.push(format!(
+                "the directory is on {kind}, which is memory: nothing is durable"
+            ));
+        }
+        if !result.harness.optimised {
+            warnings.push("this is a debug build: its times and memory mean nothing".into());
+        }
+        if result.environment.load_average[0] > result.environment.cores as f64 * 0.5 {
+            warnings.push("the machine was busy when the run began".into());
+        }
+        if self.options.trace.is_none() && result.scenario.name.starts_with("trace") {
+            warnings.push("no trace was given: generated conversations stand in".into());
+        }
+        if self.options.corrupt_oracle {
+            warnings.push("the oracle was made wrong on purpose".into());
+        }
+        warnings
+    }
+}
+
+/// The figures that a run prints, where it has them.
+const SHOWN: &[&str] = &[
+    "puts",
+    "put_p50_ns",
+    "put_p99_ns",
+    "put_short_p50_ns",
+    "put_long_p50_ns",
+    "put_cpu_us",
+    "stored_bytes_mean",
+    "write_amplification",
+    "at_rest_bytes",
+    "total_at_rest_bytes",
+    "live_bytes",
+    "load_latest_p50_ns",
+    "load_latest_mean_ns",
+    "tail_read_p50_ns",
+    "cold_tail_p50_ns",
+    "cold_tail_round_trips",
+    "cold_tail_bytes_read",
+    "cold_tail_rss_growth_bytes",
+    "state_read_p50_ns",
+    "states_verified",
+    "write_rss_peak_bytes",
+    "write_rss_growth_bytes",
+    "load_latest_rss_growth_bytes",
+    "rss_slope_bytes_per_100k",
+    "heap_slope_bytes_per_100k",
+];
+
+/// Prints a result for a person.
+fn print(result: &RunResult) {
+    let environment = &result.environment;
+    println!(
+        "\n{} on {}, durability {}; {} × {}, {}, {}",
+        result.scenario.name,
+        result.backend.kind,
+        json!(result.backend.durability)
+            .as_str()
+            .unwrap_or_default(),
+        environment.cores,
+        environment.cpu,
+        environment.kernel,
+        environment.filesystem,
+    );
+    let header = result.cells.iter().map(|cell| cell.variant.to_string());
+    let mut table = Table::new(std::iter::once(String::new()).chain(header));
+    for name in SHOWN {
+        let values: Vec<_> = result
+            .cells
+            .iter()
+            .map(|cell| {
+                let unit = figures::unit(&format!("{}.{name}", cell.variant))?;
+                Some(figures::format(*cell.figures.get(*name)?, unit))
+            })
+            .collect();
+        if values.iter().any(Option::is_some) {
+            let values = values
+                .into_iter()
+                .map(|value| value.unwrap_or_else(|| "–".into()));
+            table.row(std::iter::once(name.to_string()).chain(values));
+        }
+    }
+    print!("{}", table.to_text());
+    for cell in &result.cells {
+        let what = if cell.verdict.ok { "note" } else { "FAILED" };
+        for line in cell.verdict.failures.iter().chain(&cell.verdict.notes) {
+            println!("{what}: {}: {line}", cell.variant);
+        }
+    }
+    let mut table = Table::new(["expected", "limit", "measured", ""]);
+    for expected in &result.expectations {
+        let outcome = match expected.outcome {
+            Outcome::Met => "met",
+            Outcome::Missed => "MISSED",
+            Outcome::NotMeasured => "not measured",
+        };
+        let (limit, measured) = (expected.limit_text(), expected.measured_text());
+        table.row([expected.name.as_str(), &limit, &measured, outcome]);
+    }
+    if !table.is_empty() {
+        print!("\n{}", table.to_text());
+    }
+    result
+        .warnings
+        .iter()
+        .for_each(|warning| println!("warning: {warning}"));
+}

@@ -1,0 +1,194 @@
+//! The engine, as a program uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chunkpoint_core::types::{Item, Value};
+use chunkpoint_core::{HistoryQuery, Memory, Settings, Snapshot, Thread};
+use futures::TryStreamExt;
+
+use super::store::Meter;
+use super::{Answer, Change, MESSAGES, SCRATCH, Session, Store, Subject};
+use crate::error::{Error, Result};
+use crate::measure::Io;
+use crate::scenario::EngineSettings;
+use crate::workload::Conversation;
+
+/// The tag of every item here: messages are JSON.
+const TAG: &str = "json";
+
+/// The engine on a store.
+#[derive(Debug)]
+pub(super) struct Engine {
+    memory: Memory,
+    meter: Meter,
+    closes: bool,
+}
+
+impl Engine {
+    pub(super) fn open(store: &Store, settings: &EngineSettings) -> Result<Self> {
+        let (backend, meter) = store.backend()?;
+        let memory = Memory::builder(backend)
+            .settings(engine_settings(settings))
+            .build()
+            .map_err(Error::engine("build the engine"))?;
+        Ok(Self {
+            memory,
+            meter,
+            closes: store.is_persistent(),
+        })
+    }
+}
+
+fn engine_settings(given: &EngineSettings) -> Settings {
+    let mut settings = Settings::default();
+    if let Some(mib) = given.cache_mib {
+        settings.cache_bytes = (mib as u64) << 20;
+    }
+    if given.max_history.is_some() {
+        settings.max_history = given.max_history;
+    }
+    if let Some(grace) = given.grace_ms {
+        settings.grace = Duration::from_millis(grace);
+    }
+    settings
+}
+
+#[async_trait]
+impl Subject for Engine {
+    fn session(&self, _: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>> {
+        let thread = self
+            .memory
+            .thread(&conversation.id)
+            .map_err(Error::engine("open a thread"))?;
+        Ok(Box::new(Open { thread, last: None }))
+    }
+
+    fn io(&self) -> Io {
+        self.meter.io()
+    }
+
+    async fn maintain(&self) -> Result<()> {
+        self.memory
+            .maintain()
+            .await
+            .map_err(Error::engine("maintain"))?;
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        // Closing closes the backend; the one in memory is opened again.
+        if self.closes {
+            self.memory.close().await.map_err(Error::engine("close"))?;
+        }
+        Ok(())
+    }
+}
+
+struct Open {
+    thread: Thread,
+    /// The newest state, held as an agent holds it between two steps.
+    last: Option<Snapshot>,
+}
+
+#[async_trait]
+impl Session for Open {
+    async fn put(&mut self, change: Change) -> Result<String> {
+        let failed = || Error::engine("put");
+        let mut draft = match &self.last {
+            Some(snapshot) => snapshot.draft().map_err(failed())?,
+            None => self.thread.draft().await.map_err(failed())?,
+        };
+        if change.dropped > 0 {
+            draft
+                .splice(MESSAGES, 0..change.dropped as u64, [])
+                .map_err(failed())?;
+        }
+        let items = change
+            .messages
+            .into_iter()
+            .map(|message| Item::new(TAG, message));
+        draft.append(MESSAGES, items).map_err(failed())?;
+        if let Some(scratch) = change.scratch {
+            draft
+                .set(SCRATCH, Item::new(TAG, scratch))
+                .map_err(failed())?;
+        }
+        let snapshot = self.thread.commit(draft).await.map_err(failed())?;
+        let id = snapshot.id().to_string();
+        self.last = Some(snapshot);
+        Ok(id)
+    }
+
+    async fn latest(&mut self) -> Result<Option<Answer>> {
+        let failed = || Error::engine("load the newest state");
+        match self.thread.latest().await.map_err(failed())? {
+            Some(snapshot) => load(&snapshot).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn tail(&mut self, count: usize) -> Result<Option<Answer>> {
+        let failed = || Error::engine("read the tail");
+        let Some(snapshot) = self.thread.latest().await.map_err(failed())? else {
+            return Ok(None);
+        };
+        let list = snapshot.list(MESSAGES).await.map_err(failed())?;
+        let items = list.tail(count as u64).await.map_err(failed())?;
+        Ok(Some(Answer::State {
+            messages: bytes_of(items),
+            scratch: None,
+        }))
+    }
+
+    async fn at(&mut self, id: &str) -> Result<Option<Answer>> {
+        match self
+            .thread
+            .at(id)
+            .await
+            .map_err(Error::engine("read a state"))?
+        {
+            Some(snapshot) => load(&snapshot).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn history(&mut self) -> Result<Vec<String>> {
+        let snapshots: Vec<_> = self
+            .thread
+            .history(HistoryQuery::default())
+            .map_ok(|snapshot| snapshot.id().to_string())
+            .try_collect()
+            .await
+            .map_err(Error::engine("list the history"))?;
+        Ok(snapshots)
+    }
+}
+
+async fn load(snapshot: &Snapshot) -> Result<Answer> {
+    let mut state = snapshot
+        .load()
+        .await
+        .map_err(Error::engine("load a state"))?;
+    let messages = match state.remove(MESSAGES) {
+        Some(Value::List(items)) => bytes_of(items),
+        Some(_) => {
+            return Err(Error::Wrong(
+                "the messages came back as something else".into(),
+            ));
+        }
+        None => Vec::new(),
+    };
+    let scratch = match state.remove(SCRATCH) {
+        Some(Value::Item(item)) => Some(item.bytes),
+        Some(_) => return Err(Error::Wrong("an item came back as something else".into())),
+        None => None,
+    };
+    Ok(Answer::State { messages, scratch })
+}
+
+fn bytes_of(items: Vec<Item>) -> Vec<Bytes> {
+    items.into_iter().map(|item| item.bytes).collect()
+}

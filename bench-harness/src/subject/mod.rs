@@ -1,0 +1,201 @@
+//! What is measured: the variants, behind one interface.
+//!
+//! A [`Subject`] is a variant on freshly opened storage; a [`Session`] is one
+//! thread of it. The models drive these and nothing else, so every variant goes
+//! through the same code, is timed at the same place and checked the same way.
+
+mod engine;
+mod floor;
+mod ledger;
+mod noop;
+mod snapshot;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::measure::Io;
+use crate::scenario::EngineSettings;
+use crate::workload::Conversation;
+
+pub use ledger::{Entry, Ledger};
+pub use snapshot::encoded_len as snapshot_len;
+pub use store::{Footprint, Store, directory_footprint};
+
+/// What a thread's messages are called in every variant that has names.
+const MESSAGES: &str = "messages";
+/// The value that a step may replace.
+const SCRATCH: &str = "scratch";
+
+/// Where checkpoints are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKind {
+    /// Files in a directory.
+    File,
+    /// The memory of the process.
+    Memory,
+}
+
+/// What is done with every state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// The engine with its default settings, by drafts.
+    Default,
+    /// The whole state in one value at every step, uncompressed, straight to the
+    /// same backend: what checkpoint savers commonly do.
+    FullSnapshot,
+    /// Bare files (or memory) moving as many bytes as an engine beside it stores and
+    /// reads, with the same durability: what no layout of these bytes can beat.
+    Floor,
+    /// Nothing: what the harness itself costs.
+    NoOp,
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "file",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::FullSnapshot => "full-snapshot",
+            Self::Floor => "floor",
+            Self::NoOp => "no-op",
+        })
+    }
+}
+
+/// How a state differs from the one before it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Messages dropped from the front.
+    pub dropped: usize,
+    /// The messages added at the end: one, unless a state is put as a whole.
+    pub messages: Vec<Bytes>,
+    /// The new value that stands beside the messages, if it has one.
+    pub scratch: Option<Bytes>,
+}
+
+/// The reads of a newest state, as they are named in results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// All of it.
+    Load,
+    /// Its end.
+    Tail,
+    /// Its end, by a process that has read nothing before.
+    ColdTail,
+}
+
+impl Op {
+    /// Its name in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load-latest",
+            Self::Tail => "tail-read",
+            Self::ColdTail => "cold-tail",
+        }
+    }
+
+    /// How its figures' names start.
+    pub fn prefix(self) -> String {
+        self.name().replace('-', "_")
+    }
+}
+
+/// What a read gives back.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Messages, and the value beside them.
+    State {
+        /// The messages, or the last of them.
+        messages: Vec<Bytes>,
+        /// The value beside them.
+        scratch: Option<Bytes>,
+    },
+    /// Bytes without meaning: the floor's. Only their number can be checked.
+    Opaque {
+        /// Bytes that were read.
+        read: u64,
+        /// Bytes that should have been.
+        expected: u64,
+    },
+}
+
+/// A variant on opened storage.
+#[async_trait]
+pub trait Subject: fmt::Debug + Send + Sync {
+    /// Opens the thread of `conversation`, which is number `number` of the
+    /// workload. No I/O.
+    fn session(&self, number: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>>;
+
+    /// Traffic with the storage since it was opened.
+    fn io(&self) -> Io;
+
+    /// Does all upkeep that is due.
+    async fn maintain(&self) -> Result<()>;
+
+    /// Makes everything durable and lets go.
+    async fn close(&self) -> Result<()>;
+}
+
+/// One thread of a subject. What is behind a method is what is timed.
+#[async_trait]
+pub trait Session: Send {
+    /// Tells the floor what the engine beside it moved for the next operation.
+    fn follow(&mut self, moved: Io) {
+        let _ = moved;
+    }
+
+    /// Takes note of a state that is not committed, because the variant is
+    /// sampled. Not timed.
+    fn skip(&mut self, change: Change) {
+        let _ = change;
+    }
+
+    /// Commits the next state and gives the checkpoint's id.
+    async fn put(&mut self, change: Change) -> Result<String>;
+
+    /// Reads all of the newest state; `None` if there is none.
+    async fn latest(&mut self) -> Result<Option<Answer>>;
+
+    /// Finds the newest state and reads its last `count` messages.
+    async fn tail(&mut self, count: usize) -> Result<Option<Answer>>;
+
+    /// Reads all of one state; `None` if it is not there.
+    async fn at(&mut self, id: &str) -> Result<Option<Answer>>;
+
+    /// The ids of all states that are kept, newest first.
+    async fn history(&mut self) -> Result<Vec<String>>;
+}
+
+/// Opens a variant on a store. `settings` are the engine's.
+///
+/// # Errors
+/// Those of the store.
+pub fn open(
+    variant: Variant,
+    store: &Store,
+    settings: &EngineSettings,
+) -> Result<Arc<dyn Subject>> {
+    Ok(match variant {
+        Variant::Default => Arc::new(engine::Engine::open(store, settings)?),
+        Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store)?),
+        Variant::Floor => Arc::new(floor::Floor::open(store)?),
+        Variant::NoOp => Arc::new(noop::NoOp),
+    })
+}

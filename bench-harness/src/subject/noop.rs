@@ -1,0 +1,89 @@
+//! The harness without storage.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Answer, Change, Session, Subject};
+use crate::error::Result;
+use crate::measure::Io;
+use crate::workload::Conversation;
+
+/// Stores nothing and answers from the oracle: everything that remains is the
+/// harness's own time and memory.
+#[derive(Debug)]
+pub(super) struct NoOp;
+
+struct Thread {
+    conversation: Arc<Conversation>,
+    puts: usize,
+}
+
+#[async_trait]
+impl Subject for NoOp {
+    fn session(&self, _: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>> {
+        Ok(Box::new(Thread {
+            conversation: conversation.clone(),
+            puts: 0,
+        }))
+    }
+
+    fn io(&self) -> Io {
+        Io::default()
+    }
+
+    async fn maintain(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Thread {
+    fn answer(&self, step: usize, most: usize) -> Answer {
+        let state = self.conversation.state(step);
+        let from = state.end.saturating_sub(most).max(state.start);
+        Answer::State {
+            messages: (from..state.end)
+                .map(|at| self.conversation.message(at))
+                .collect(),
+            scratch: self.conversation.scratch(step),
+        }
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.conversation.len().checked_sub(1)
+    }
+}
+
+#[async_trait]
+impl Session for Thread {
+    async fn put(&mut self, _: Change) -> Result<String> {
+        self.puts += 1;
+        Ok((self.puts - 1).to_string())
+    }
+
+    async fn latest(&mut self) -> Result<Option<Answer>> {
+        Ok(self.last().map(|step| self.answer(step, usize::MAX)))
+    }
+
+    async fn tail(&mut self, count: usize) -> Result<Option<Answer>> {
+        Ok(self.last().map(|step| self.answer(step, count)))
+    }
+
+    async fn at(&mut self, id: &str) -> Result<Option<Answer>> {
+        Ok(id.parse().ok().map(|step| self.answer(step, usize::MAX)))
+    }
+
+    async fn history(&mut self) -> Result<Vec<String>> {
+        // It keeps as many as were put; after a reopening, all there could be.
+        let kept = if self.puts > 0 {
+            self.puts
+        } else {
+            self.conversation.len()
+        };
+        Ok((0..kept).rev().map(|step| step.to_string()).collect())
+    }
+}

@@ -1,0 +1,231 @@
+//! Storage for one cell: fresh, and gone with it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use chunkpoint_core::backend::{CheckpointBackend, Durability};
+use chunkpoint_core::layers::{Layered, Method, Metrics};
+use chunkpoint_core::memory::MemoryBackend;
+use chunkpoint_fs::FsBackend;
+use serde::{Deserialize, Serialize};
+
+use super::BackendKind;
+use crate::error::{Error, Result};
+use crate::measure::Io;
+
+/// What the floor keeps in memory, by thread.
+pub(super) type Heaps = Arc<Mutex<HashMap<u32, Vec<u8>>>>;
+
+/// Where a cell keeps its data. It can be opened again and again, to read with a
+/// cold cache what was written before.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A directory.
+    File {
+        /// Which.
+        directory: PathBuf,
+        /// What an acknowledged commit survives.
+        durability: Durability,
+    },
+    /// This process's memory.
+    Memory {
+        /// The backend, which outlives the engines opened on it.
+        backend: Arc<MemoryBackend>,
+        /// The floor's bytes.
+        heaps: Heaps,
+    },
+}
+
+/// What is at rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footprint {
+    /// Bytes of the files, or of the values in memory.
+    pub bytes: u64,
+    /// Bytes of the blocks that the file system allocated.
+    pub allocated_bytes: Option<u64>,
+    /// Number of files.
+    pub files: Option<u64>,
+}
+
+impl Store {
+    /// Storage of this kind; files go to `directory`.
+    pub fn provision(kind: BackendKind, directory: PathBuf, durability: Durability) -> Self {
+        match kind {
+            BackendKind::File => Self::File {
+                directory,
+                durability,
+            },
+            BackendKind::Memory => Self::Memory {
+                backend: Arc::default(),
+                heaps: Arc::default(),
+            },
+        }
+    }
+
+    /// Opens a backend on it, and a meter of its traffic.
+    pub(super) fn backend(&self) -> Result<(Arc<dyn CheckpointBackend>, Meter)> {
+        let (backend, files): (Arc<dyn CheckpointBackend>, _) = match self {
+            Self::File {
+                directory,
+                durability,
+            } => {
+                let backend = FsBackend::builder(directory)
+                    .durability(*durability)
+                    .open()
+                    .map_err(Error::engine("open the file backend"))?;
+                let backend = Arc::new(backend);
+                (backend.clone(), Some(backend))
+            }
+            Self::Memory { backend, .. } => (backend.clone(), None),
+        };
+        let calls = Metrics::new();
+        let layered = Layered::new(backend, calls.clone());
+        Ok((Arc::new(layered), Meter { files, calls }))
+    }
+
+    /// Whether what is written outlives the process.
+    pub fn is_persistent(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// What is at rest, counted by the harness itself.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn footprint(&self) -> Result<Footprint> {
+        match self {
+            Self::File { directory, .. } => directory_footprint(directory),
+            Self::Memory { backend, heaps } => {
+                let heaps = heaps
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let bytes = backend.bytes() + heaps.values().map(|v| v.len() as u64).sum::<u64>();
+                Ok(Footprint {
+                    bytes,
+                    allocated_bytes: None,
+                    files: None,
+                })
+            }
+        }
+    }
+
+    /// Removes everything.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn remove(&self) -> Result<()> {
+        match self {
+            Self::File { directory, .. } if directory.exists() => {
+                std::fs::remove_dir_all(directory).map_err(|e| Error::io("remove", directory, e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Counts a backend's traffic.
+#[derive(Debug)]
+pub(super) struct Meter {
+    /// Counts system calls and their bytes.
+    files: Option<Arc<FsBackend>>,
+    /// Counts calls of the trait and the bytes of their payload.
+    calls: Metrics,
+}
+
+impl Meter {
+    pub(super) fn io(&self) -> Io {
+        let mut io = Io::default();
+        for (method, counted) in self.calls.snapshot().methods() {
+            io.calls += counted.calls;
+            if matches!(method, Method::Get | Method::List | Method::Chunks) {
+                io.reads += counted.calls;
+                io.bytes_read += counted.bytes_received;
+            } else {
+                io.writes += counted.calls;
+                io.bytes_written += counted.bytes_sent;
+            }
+        }
+        if let Some(backend) = &self.files {
+            let stats = backend.io_stats();
+            io.reads = stats.reads;
+            io.bytes_read = stats.bytes_read;
+            io.writes = stats.writes;
+            io.bytes_written = stats.bytes_written;
+            io.syncs = stats.syncs;
+        }
+        io
+    }
+}
+
+/// Adds up all files under a directory; one that is not there has none.
+///
+/// # Errors
+/// I/O errors, except of files that go away meanwhile.
+pub fn directory_footprint(directory: &Path) -> Result<Footprint> {
+    let mut total = Footprint {
+        bytes: 0,
+        allocated_bytes: allocated(None),
+        files: Some(0),
+    };
+    let mut left = vec![directory.to_path_buf()];
+    while let Some(directory) = left.pop() {
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io("read", &directory, e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("read", &directory, e))?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::io("inspect", &entry.path(), e)),
+            };
+            if metadata.is_dir() {
+                left.push(entry.path());
+                continue;
+            }
+            total.bytes += metadata.len();
+            total.files = total.files.map(|files| files + 1);
+            total.allocated_bytes = total
+                .allocated_bytes
+                .zip(allocated(Some(&metadata)))
+                .map(|(sum, one)| sum + one);
+        }
+    }
+    Ok(total)
+}
+
+/// Bytes of a file's blocks, or zero; `None` where the system does not tell.
+#[cfg(unix)]
+fn allocated(metadata: Option<&std::fs::Metadata>) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    // The unit is 512 bytes whatever the file system's block size.
+    Some(metadata.map_or(0, |metadata| metadata.blocks() * 512))
+}
+
+/// Bytes of a file's blocks, or zero; `None` where the system does not tell.
+#[cfg(not(unix))]
+fn allocated(_: Option<&std::fs::Metadata>) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_adds_up() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(dir.path().join("a/x"), [0; 1000]).unwrap();
+        std::fs::write(dir.path().join("y"), [0; 24]).unwrap();
+        let footprint = directory_footprint(dir.path()).unwrap();
+        assert_eq!((footprint.bytes, footprint.files), (1024, Some(2)));
+        assert_eq!(
+            directory_footprint(&dir.path().join("none")).unwrap().bytes,
+            0
+        );
+    }
+}
