@@ -182,6 +182,11 @@ impl Cache {
         }
     }
 
+    /// Keeps a record no longer, unless a handle holds it.
+    pub(crate) fn forget_record(&self, incarnation: Incarnation, pack: PackId) {
+        self.kept.remove(&Key::Record(incarnation, pack, false));
+    }
+
     /// Bytes kept now.
     pub(crate) fn bytes(&self) -> u64 {
         self.kept.weight()

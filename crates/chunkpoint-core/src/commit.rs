@@ -251,6 +251,9 @@ impl<'a> Builder<'a> {
             delta,
             pack_bytes: total as u64,
         };
+        let parent_pack = origin
+            .as_ref()
+            .and_then(|origin| Some((origin.incarnation, origin.from.first()?.pack)));
         let base = match origin {
             Some(origin) if !origin.from.is_empty() => Base::Borrow {
                 incarnation: origin.incarnation,
@@ -283,6 +286,10 @@ impl<'a> Builder<'a> {
                 ))
             })?;
         record.locate(pack, committed.locator);
+        // A parent is seldom read again once it has a child.
+        if let Some((incarnation, parent)) = parent_pack {
+            engine.cache.forget_record(incarnation, parent);
+        }
         let record =
             engine
                 .cache

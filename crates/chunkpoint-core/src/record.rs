@@ -158,6 +158,14 @@ impl Content {
         }
     }
 
+    fn memory(&self) -> usize {
+        match self {
+            Self::Item(Slot::Inline(element)) => element.memory(),
+            Self::List(Slot::Inline(edge)) | Self::Map(Slot::Inline(edge)) => edge.memory() + 64,
+            _ => 0,
+        }
+    }
+
     fn roots(&self) -> Vec<Root> {
         match self {
             Self::Absent => Vec::new(),
@@ -348,10 +356,7 @@ impl Record {
     pub(crate) fn weight(&self) -> usize {
         const CHANNEL: usize = size_of::<Channel>() + 64;
         let names: usize = self.channels.keys().map(|name| CHANNEL + name.len()).sum();
-        let contents: usize = self
-            .contents()
-            .map(|content| content.inline_bytes() * 2)
-            .sum();
+        let contents: usize = self.contents().map(Content::memory).sum();
         size_of::<Self>() + names + contents
     }
 }

@@ -137,7 +137,8 @@ impl Walk<'_> {
                     hidden: true,
                     detail: Detail::Writes,
                 };
-                self.rows = Some(engine.backend.list(query).await?);
+                // Asked again after its end where ids go up and down.
+                self.rows = Some(engine.backend.list(query).await?.fuse().boxed());
             }
             while let Some(rows) = &mut self.rows {
                 let row = match self.ahead.take() {

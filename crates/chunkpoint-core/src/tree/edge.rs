@@ -153,12 +153,7 @@ impl Edge {
 
     /// Bytes it takes in memory, about.
     pub(crate) fn memory(&self) -> usize {
-        let refs: usize = self.levels.iter().map(Vec::len).sum();
-        let tail: usize = self
-            .tail
-            .iter()
-            .map(|e| size_of::<Element>() + e.weight())
-            .sum();
-        refs * size_of::<Ref>() + tail
+        let refs: usize = self.levels.iter().map(Vec::capacity).sum();
+        refs * size_of::<Ref>() + self.tail.iter().map(Element::memory).sum::<usize>()
     }
 }

@@ -87,6 +87,12 @@ impl Element {
         self.key.len() + self.tag.len() + data + 4
     }
 
+    /// Bytes it takes in memory, about: with the blocks its parts are in.
+    pub(crate) fn memory(&self) -> usize {
+        const BLOCKS: usize = 64;
+        size_of::<Self>() + BLOCKS + self.weight()
+    }
+
     /// The level and hash of a large element's root.
     fn root(&self) -> Option<(u8, Hash)> {
         match &self.data {

@@ -269,10 +269,9 @@ pub(crate) fn decode(raw: Bytes, r: &Ref) -> Result<Decoded> {
 impl Decoded {
     /// Bytes it takes in memory, about.
     pub(crate) fn weight(&self) -> usize {
-        const ELEMENT: usize = size_of::<Element>();
         const REF: usize = size_of::<Ref>();
         64 + match self {
-            Self::Leaf(elements) => elements.iter().map(|e| ELEMENT + e.weight()).sum::<usize>(),
+            Self::Leaf(elements) => elements.iter().map(Element::memory).sum::<usize>(),
             Self::Node(children) => children.len() * REF,
             Self::Piece(bytes) => bytes.len(),
             Self::Edge(edge) => edge.memory(),
