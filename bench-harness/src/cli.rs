@@ -66,6 +66,7 @@ enum Command {
 const RUN_EXAMPLES: &str = "\
 Variants:
   default        the engine as a program uses it
+  whole-value    the engine, handed the whole list at every step
   full-snapshot  the whole state at every step, on the same backend: the \"before\"
   floor          bare files moving the bytes that the default variant moved
   no-op          no storage: the harness's own cost

@@ -55,6 +55,11 @@ pub const CELL: &[Figure] = &[
         "microseconds of processor time a commit, the harness's included",
     ),
     (
+        "put_cpu_ms_per_mb",
+        Unit::Ratio,
+        "milliseconds of processor time for each MB of the states put, the harness's included",
+    ),
+    (
         "put_allocations",
         Unit::Ratio,
         "allocations a commit, the harness's included",
@@ -110,6 +115,11 @@ pub const CELL: &[Figure] = &[
         "write_heap_bytes",
         Unit::Bytes,
         "live heap at the end of writing",
+    ),
+    (
+        "stored_bytes_end_mean",
+        Unit::Bytes,
+        "bytes written a commit over the last tenth of each thread, mean",
     ),
     ("at_rest_bytes", Unit::Bytes, "bytes at rest after closing"),
     (
@@ -266,7 +276,7 @@ pub fn unit(name: &str) -> Option<Unit> {
     if subject == "workload" {
         return find(WORKLOAD, figure);
     }
-    if !["default", "full-snapshot", "floor", "no-op"].contains(&subject) {
+    if !["default", "whole-value", "full-snapshot", "floor", "no-op"].contains(&subject) {
         return None;
     }
     find(CELL, figure).or_else(|| {

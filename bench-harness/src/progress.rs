@@ -124,9 +124,13 @@ impl Display {
         if fresh || self.printed.elapsed() >= PRINT_EVERY {
             self.printed = Instant::now();
             self.label.clone_from(&progress.label);
+            let total = match progress.total {
+                0 => String::new(),
+                total => format!("/{total}"),
+            };
             eprintln!(
-                "{}: {} {}/{}",
-                self.title, progress.label, progress.done, progress.total
+                "{}: {} {}{total}",
+                self.title, progress.label, progress.done
             );
         }
     }

@@ -37,7 +37,6 @@ impl Environment {
             .ok()
             .and_then(|system| system.cpus().first());
         let brand = cpu.map(|cpu| cpu.brand().trim().to_string());
-        let name = System::name().unwrap_or_else(|_| std::env::consts::OS.into());
         let version = System::kernel_version().unwrap_or_else(unknown);
         Self {
             cpu: brand
@@ -45,7 +44,7 @@ impl Environment {
                 .unwrap_or_else(|| "unknown".into()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: system.as_ref().map_or(0, System::total_memory),
-            kernel: format!("{name} {version}"),
+            kernel: format!("{} {version}", std::env::consts::OS),
             filesystem: filesystem_of(directory).unwrap_or_else(|| "unknown".into()),
             load_average: System::load_average()
                 .map_or([0.0; 3], |load| [load.one, load.five, load.fifteen]),

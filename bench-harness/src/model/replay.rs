@@ -126,6 +126,7 @@ async fn client(shared: Arc<Shared>, opened: Opened, alone: bool) -> Result<(Wri
 /// Reads the tail of every thread, then loads every thread, each with an engine
 /// that has read nothing before.
 pub(super) async fn read(bench: &mut Bench<'_>, model: &Replay) -> Result<()> {
+    warm_up(bench).await?;
     let mut last = HashMap::new();
     for entry in bench.acknowledged()? {
         let entry = entry?;

@@ -174,6 +174,7 @@ async fn weigh_live(
         let from = if first { state.start } else { step };
         session
             .put(Change {
+                channel: 0,
                 dropped: if first { 0 } else { conversation.dropped(step) },
                 messages: (from..state.end)
                     .map(|at| conversation.message(at))

@@ -147,7 +147,8 @@ pub(super) async fn cold(bench: &mut Bench<'_>, model: &SingleSession) -> Result
 /// Loads the whole state and reads its tail, each with an engine that has read
 /// nothing before.
 pub(super) async fn read(bench: &mut Bench<'_>, model: &SingleSession) -> Result<()> {
-    let conversation = bench.conversation()?;
+    warm_up(bench).await?;
+    let conversation = Arc::new(Conversation::clone(&*bench.conversation()?).in_memory());
     let Some(step) = last_step(bench)? else {
         return Ok(());
     };

@@ -27,13 +27,13 @@ async fn run(bench: &Bench<'_>) -> Result<()> {
     let Some(conversation) = bench.conversations()?.next() else {
         return Ok(());
     };
-    let conversation = Arc::new(conversation?);
+    let conversation = Arc::new(conversation?.first(STEPS));
     let job = bench.job;
     let provision = |name| Store::provision(job.backend, job.desk.join(name), job.durability);
     let (store, leader_store) = (provision("warm-up"), provision("warm-up-leader"));
     let opened = open_on(job.variant, &store, &leader_store, &job.scenario.settings)?;
     let mut sessions = opened.session(0, &conversation)?;
-    for step in 0..conversation.len().min(STEPS) {
+    for step in 0..conversation.len() {
         sessions.put(change(&conversation, step)).await?;
     }
     sessions.read(Op::Load, TAIL).await?;

@@ -14,6 +14,7 @@ use crate::workload::Conversation;
 /// The change that leads to the state after `step`.
 pub(super) fn change(conversation: &Conversation, step: usize) -> Change {
     Change {
+        channel: conversation.channel_of(step),
         dropped: conversation.dropped(step),
         messages: vec![conversation.message(step)],
         scratch: conversation.scratch(step),
@@ -80,6 +81,8 @@ pub(super) struct Writer {
     /// With several clients, no traffic can be told to be one commit's.
     alone: bool,
     stored: Latency,
+    /// The same of the last tenth of each thread.
+    stored_at_end: Latency,
     /// Commits so far.
     pub(super) puts: u64,
     appended_bytes: u64,
@@ -93,6 +96,7 @@ impl Writer {
             opened: opened.clone(),
             alone,
             stored: Latency::new()?,
+            stored_at_end: Latency::new()?,
             puts: 0,
             appended_bytes: 0,
             state_bytes: 0,
@@ -109,6 +113,9 @@ impl Writer {
         let put = thread.sessions.put(change).await?;
         if self.alone {
             self.stored.record_value(put.io.bytes_written);
+            if thread.step * 10 > thread.conversation.len() * 9 {
+                self.stored_at_end.record_value(put.io.bytes_written);
+            }
         }
         self.puts += 1;
         self.appended_bytes += thread.sizes.back().copied().unwrap_or(0);
@@ -123,6 +130,7 @@ impl Writer {
         self.puts += other.puts;
         self.appended_bytes += other.appended_bytes;
         self.state_bytes += other.state_bytes;
+        self.stored_at_end.merge(&other.stored_at_end)?;
         self.stored.merge(&other.stored)
     }
 
@@ -145,6 +153,8 @@ impl Writer {
             recorder.figure("stored_bytes_p50", stored.p50 as f64);
             recorder.figure("stored_bytes_p99", stored.p99 as f64);
             recorder.figure("stored_bytes_max", stored.max as f64);
+            let at_end = self.stored_at_end.percentiles();
+            recorder.figure("stored_bytes_end_mean", at_end.mean);
         }
         if self.opened.is_accompanied() {
             // The process's time and memory are mostly those of the engine beside.
@@ -153,6 +163,8 @@ impl Writer {
         let memory = phase.memory;
         let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
         recorder.figure("put_cpu_us", phase.cpu_ms.map(|ms| ms * 1e3 / puts));
+        let state_mb = self.state_bytes as f64 / 1e6;
+        recorder.figure("put_cpu_ms_per_mb", phase.cpu_ms.map(|ms| ms / state_mb));
         recorder.figure(
             "put_allocations",
             bytes(memory.allocations).map(|count| count / puts),

@@ -36,11 +36,16 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
         &[
             ("put p50", "put_p50_ns"),
             ("put p99", "put_p99_ns"),
+            ("engine in turns, put p50", "paired_put_p50_ns"),
             ("put p50, short thread", "put_short_p50_ns"),
             ("put p50, long thread", "put_long_p50_ns"),
             ("puts a second", "put_per_s"),
+            ("CPU µs a put", "put_cpu_us"),
+            ("CPU ms a MB put", "put_cpu_ms_per_mb"),
             ("load p50", "load_latest_p50_ns"),
             ("load p99", "load_latest_p99_ns"),
+            ("load mean", "load_latest_mean_ns"),
+            ("engine in turns, load mean", "paired_load_latest_mean_ns"),
             ("tail p50", "tail_read_p50_ns"),
             ("cold tail p50", "cold_tail_p50_ns"),
             ("any state p50", "state_read_p50_ns"),
@@ -68,6 +73,7 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
          trips to a server.",
         &[
             ("bytes a put, mean", "stored_bytes_mean"),
+            ("at the threads' end", "stored_bytes_end_mean"),
             ("p99", "stored_bytes_p99"),
             ("written over appended", "write_amplification"),
             ("syncs", "sync_calls"),
@@ -140,6 +146,7 @@ fn table(runs: &[Run], columns: &[Column]) -> Table {
             let mut row = vec![run.label.clone(), variant.to_string()];
             match run.result.cell(variant) {
                 None => row.push("not run".into()),
+                Some(cell) if cell.verdict.skipped.is_some() => row.push("skipped".into()),
                 Some(cell) if !cell.verdict.ok => row.push("**FAILED**".into()),
                 Some(cell) => row.extend(columns.iter().map(|(_, figure)| value(cell, figure))),
             }
@@ -238,6 +245,8 @@ pub(super) fn notes(runs: &[Run]) -> String {
             match run.result.cell(variant) {
                 None => lines.push(format!("{variant} was not run")),
                 Some(cell) => {
+                    let skipped = cell.verdict.skipped.iter();
+                    lines.extend(skipped.map(|why| format!("{variant} was skipped: {why}")));
                     let failed = cell.verdict.failures.iter();
                     lines.extend(failed.map(|why| format!("**{variant} FAILED**: {why}")));
                     lines.extend(

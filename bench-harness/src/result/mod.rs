@@ -140,9 +140,11 @@ pub struct OpResult {
 pub struct Verdict {
     /// Whether it ran to its end and every answer was right.
     pub ok: bool,
+    /// Why it was not run; `None` if it was.
+    pub skipped: Option<String>,
     /// Answers compared with the oracle.
     pub checked: u64,
-    /// Why it is not `ok`.
+    /// Why it is not `ok`, if it was run.
     pub failures: Vec<String>,
     /// What the reader must know.
     pub notes: Vec<String>,
@@ -174,6 +176,7 @@ impl Cell {
             series: report.series,
             verdict: Verdict {
                 ok: report.failures.is_empty(),
+                skipped: None,
                 checked: report.checked,
                 failures: report.failures,
                 notes: report.notes,
@@ -181,8 +184,8 @@ impl Cell {
         })
     }
 
-    /// The result of a cell that could not run.
-    pub fn missing(variant: Variant, baseline: bool, why: &str) -> Self {
+    /// The result of a cell that cannot be run.
+    pub fn skipped(variant: Variant, baseline: bool, why: &str) -> Self {
         Self {
             variant,
             baseline,
@@ -194,8 +197,9 @@ impl Cell {
             series: Vec::new(),
             verdict: Verdict {
                 ok: false,
+                skipped: Some(why.into()),
                 checked: 0,
-                failures: vec![why.into()],
+                failures: Vec::new(),
                 notes: Vec::new(),
             },
         }
@@ -219,8 +223,10 @@ impl RunResult {
         self.cells.iter().find(|cell| cell.variant == variant)
     }
 
-    /// Whether every cell is to be believed.
+    /// Whether every cell that was run is to be believed.
     pub fn is_ok(&self) -> bool {
-        self.cells.iter().all(|cell| cell.verdict.ok)
+        self.cells
+            .iter()
+            .all(|cell| cell.verdict.ok || cell.verdict.skipped.is_some())
     }
 }

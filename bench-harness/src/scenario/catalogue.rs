@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Scenario;
+use super::{Scenario, Source};
 use crate::error::{Error, Result};
 
 /// The scenarios that come with the harness.
@@ -17,6 +17,7 @@ const BUILT_IN: &[(&str, &str)] = &[
         "trace-replay",
         include_str!("../../../scenarios/trace-replay.toml"),
     ),
+    ("channels", include_str!("../../../scenarios/channels.toml")),
     (
         "retention",
         include_str!("../../../scenarios/retention.toml"),
@@ -132,6 +133,14 @@ impl Entry {
                 "{file}: fields `cells.backends` and `cells.variants` must not be empty"
             )));
         }
+        if let Source::Uniform(uniform) = &scenario.workload
+            && uniform.channels > 1
+            && uniform.window.is_some()
+        {
+            return Err(Error::Input(format!(
+                "{file}: fields `channels` and `window` of a workload do not go together"
+            )));
+        }
         for expectation in &scenario.expect {
             if expectation.at_most.is_none() == expectation.at_least.is_none() {
                 return Err(Error::Input(format!(
@@ -223,8 +232,8 @@ mod tests {
         }
         let message = broken(
             "quick",
-            "variants = [\"default\"]",
-            "variants = [\"defualt\"]",
+            "variants = [\"default\"",
+            "variants = [\"defualt\"",
         );
         assert!(
             message.contains("defualt") && message.contains("full-snapshot"),

@@ -61,7 +61,7 @@ pub struct Scenario {
 pub enum Source {
     /// Generated conversations of a shape.
     Conversations(Generated),
-    /// One session of messages of equal size.
+    /// Sessions of messages of equal size.
     Uniform(Uniform),
 }
 
@@ -78,18 +78,24 @@ pub struct Generated {
     pub seed: u64,
 }
 
-/// One session of messages of equal size.
+/// Sessions of messages of equal size.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Uniform {
-    /// How many messages.
+    /// How many messages a session.
     #[serde(deserialize_with = "at_least_one")]
     pub messages: usize,
     /// Bytes of each, as compact JSON.
     #[serde(deserialize_with = "at_least_one")]
     pub message_bytes: usize,
-    /// Which session.
+    /// Which sessions.
     pub seed: u64,
+    /// How many sessions.
+    #[serde(default = "one", deserialize_with = "at_least_one")]
+    pub sessions: usize,
+    /// How many channels the messages of a session go to, in turns.
+    #[serde(default = "one", deserialize_with = "at_least_one")]
+    pub channels: usize,
     /// Keeps only the last messages, as agents do whose context is full.
     pub window: Option<Window>,
 }
@@ -283,6 +289,10 @@ fn known_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Err
     }
 }
 
+fn one() -> usize {
+    1
+}
+
 fn at_least_one<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     match usize::deserialize(from)? {
         0 => Err(serde::de::Error::custom("must be at least 1")),
@@ -299,5 +309,9 @@ fn known_figure<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::
 fn known_optional_figure<'de, D: serde::Deserializer<'de>>(
     from: D,
 ) -> Result<Option<String>, D::Error> {
-    known_figure(from).map(Some)
+    let name = Option::<String>::deserialize(from)?;
+    if let Some(name) = &name {
+        figures::check(name).map_err(serde::de::Error::custom)?;
+    }
+    Ok(name)
 }

@@ -1,4 +1,5 @@
-//! The engine, as a program uses it.
+//! The engine, as programs use it: by drafts that say what changed, or by whole
+//! values, for the engine to find what changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,15 @@ pub(super) struct Engine {
     memory: Memory,
     meter: Meter,
     closes: bool,
+    whole_values: bool,
 }
 
 impl Engine {
-    pub(super) fn open(store: &Store, settings: &EngineSettings) -> Result<Self> {
+    pub(super) fn open(
+        store: &Store,
+        settings: &EngineSettings,
+        whole_values: bool,
+    ) -> Result<Self> {
         let (backend, meter) = store.backend()?;
         let memory = Memory::builder(backend)
             .settings(engine_settings(settings))
@@ -38,6 +44,7 @@ impl Engine {
             memory,
             meter,
             closes: store.is_persistent(),
+            whole_values,
         })
     }
 }
@@ -63,7 +70,17 @@ impl Subject for Engine {
             .memory
             .thread(&conversation.id)
             .map_err(Error::engine("open a thread"))?;
-        Ok(Box::new(Open { thread, last: None }))
+        let channels = (0..conversation.channels()).map(channel_name).collect();
+        let whole = self
+            .whole_values
+            .then(|| vec![Vec::new(); conversation.channels()]);
+        Ok(Box::new(Open {
+            thread,
+            channels,
+            newest: conversation.channel_of(conversation.len().saturating_sub(1)),
+            last: None,
+            whole,
+        }))
     }
 
     fn io(&self) -> Io {
@@ -89,8 +106,13 @@ impl Subject for Engine {
 
 struct Open {
     thread: Thread,
+    channels: Vec<String>,
+    /// The channel that a tail read is of: the last message's.
+    newest: usize,
     /// The newest state, held as an agent holds it between two steps.
     last: Option<Snapshot>,
+    /// The messages of each channel, if they are handed over as a whole.
+    whole: Option<Vec<Vec<Item>>>,
 }
 
 #[async_trait]
@@ -101,16 +123,24 @@ impl Session for Open {
             Some(snapshot) => snapshot.draft().map_err(failed())?,
             None => self.thread.draft().await.map_err(failed())?,
         };
-        if change.dropped > 0 {
-            draft
-                .splice(MESSAGES, 0..change.dropped as u64, [])
-                .map_err(failed())?;
-        }
         let items = change
             .messages
             .into_iter()
             .map(|message| Item::new(TAG, message));
-        draft.append(MESSAGES, items).map_err(failed())?;
+        let channel = &self.channels[change.channel];
+        if let Some(whole) = &mut self.whole {
+            let whole = &mut whole[change.channel];
+            whole.drain(..change.dropped);
+            whole.extend(items);
+            draft.set(channel, whole.clone()).map_err(failed())?;
+        } else {
+            if change.dropped > 0 {
+                draft
+                    .splice(channel, 0..change.dropped as u64, [])
+                    .map_err(failed())?;
+            }
+            draft.append(channel, items).map_err(failed())?;
+        }
         if let Some(scratch) = change.scratch {
             draft
                 .set(SCRATCH, Item::new(TAG, scratch))
@@ -125,7 +155,7 @@ impl Session for Open {
     async fn latest(&mut self) -> Result<Option<Answer>> {
         let failed = || Error::engine("load the newest state");
         match self.thread.latest().await.map_err(failed())? {
-            Some(snapshot) => load(&snapshot).await.map(Some),
+            Some(snapshot) => self.load(&snapshot).await.map(Some),
             None => Ok(None),
         }
     }
@@ -135,7 +165,8 @@ impl Session for Open {
         let Some(snapshot) = self.thread.latest().await.map_err(failed())? else {
             return Ok(None);
         };
-        let list = snapshot.list(MESSAGES).await.map_err(failed())?;
+        let channel = &self.channels[self.newest];
+        let list = snapshot.list(channel).await.map_err(failed())?;
         let items = list.tail(count as u64).await.map_err(failed())?;
         Ok(Some(Answer::State {
             messages: bytes_of(items),
@@ -150,7 +181,7 @@ impl Session for Open {
             .await
             .map_err(Error::engine("read a state"))?
         {
-            Some(snapshot) => load(&snapshot).await.map(Some),
+            Some(snapshot) => self.load(&snapshot).await.map(Some),
             None => Ok(None),
         }
     }
@@ -167,26 +198,34 @@ impl Session for Open {
     }
 }
 
-async fn load(snapshot: &Snapshot) -> Result<Answer> {
-    let mut state = snapshot
-        .load()
-        .await
-        .map_err(Error::engine("load a state"))?;
-    let messages = match state.remove(MESSAGES) {
-        Some(Value::List(items)) => bytes_of(items),
-        Some(_) => {
-            return Err(Error::Wrong(
-                "the messages came back as something else".into(),
-            ));
+impl Open {
+    async fn load(&self, snapshot: &Snapshot) -> Result<Answer> {
+        let mut state = snapshot
+            .load()
+            .await
+            .map_err(Error::engine("load a state"))?;
+        let mut messages = Vec::new();
+        for channel in &self.channels {
+            match state.remove(channel) {
+                Some(Value::List(items)) => messages.extend(bytes_of(items)),
+                Some(_) => return Err(Error::Wrong("a list came back as something else".into())),
+                None => {}
+            }
         }
-        None => Vec::new(),
-    };
-    let scratch = match state.remove(SCRATCH) {
-        Some(Value::Item(item)) => Some(item.bytes),
-        Some(_) => return Err(Error::Wrong("an item came back as something else".into())),
-        None => None,
-    };
-    Ok(Answer::State { messages, scratch })
+        let scratch = match state.remove(SCRATCH) {
+            Some(Value::Item(item)) => Some(item.bytes),
+            Some(_) => return Err(Error::Wrong("an item came back as something else".into())),
+            None => None,
+        };
+        Ok(Answer::State { messages, scratch })
+    }
+}
+
+fn channel_name(channel: usize) -> String {
+    match channel {
+        0 => MESSAGES.into(),
+        other => format!("{MESSAGES}-{other}"),
+    }
 }
 
 fn bytes_of(items: Vec<Item>) -> Vec<Bytes> {

@@ -49,6 +49,8 @@ pub enum BackendKind {
 pub enum Variant {
     /// The engine with its default settings, by drafts.
     Default,
+    /// The engine, handed the whole list at every step: it finds what changed.
+    WholeValue,
     /// The whole state in one value at every step, uncompressed, straight to the
     /// same backend: what checkpoint savers commonly do.
     FullSnapshot,
@@ -72,6 +74,7 @@ impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Default => "default",
+            Self::WholeValue => "whole-value",
             Self::FullSnapshot => "full-snapshot",
             Self::Floor => "floor",
             Self::NoOp => "no-op",
@@ -82,6 +85,8 @@ impl fmt::Display for Variant {
 /// How a state differs from the one before it.
 #[derive(Debug, Clone)]
 pub struct Change {
+    /// The channel it is about.
+    pub channel: usize,
     /// Messages dropped from the front.
     pub dropped: usize,
     /// The messages added at the end: one, unless a state is put as a whole.
@@ -193,7 +198,8 @@ pub fn open(
     settings: &EngineSettings,
 ) -> Result<Arc<dyn Subject>> {
     Ok(match variant {
-        Variant::Default => Arc::new(engine::Engine::open(store, settings)?),
+        Variant::Default => Arc::new(engine::Engine::open(store, settings, false)?),
+        Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true)?),
         Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store)?),
         Variant::Floor => Arc::new(floor::Floor::open(store)?),
         Variant::NoOp => Arc::new(noop::NoOp),

@@ -43,13 +43,20 @@ impl Subject for NoOp {
 
 impl Thread {
     fn answer(&self, step: usize, most: usize) -> Answer {
-        let state = self.conversation.state(step);
-        let from = state.end.saturating_sub(most).max(state.start);
+        let conversation = &self.conversation;
+        let wanted: Vec<_> = if most == usize::MAX {
+            conversation.arrange(conversation.state(step))
+        } else {
+            let mut tail: Vec<_> = conversation.tail(step).take(most).collect();
+            tail.reverse();
+            tail
+        };
         Answer::State {
-            messages: (from..state.end)
-                .map(|at| self.conversation.message(at))
+            messages: wanted
+                .into_iter()
+                .map(|at| conversation.message(at))
                 .collect(),
-            scratch: self.conversation.scratch(step),
+            scratch: conversation.scratch(step),
         }
     }
 

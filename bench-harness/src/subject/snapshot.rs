@@ -53,6 +53,7 @@ impl Subject for FullSnapshot {
             number,
             state: Vec::new(),
             states: 0,
+            conversation: conversation.clone(),
         }))
     }
 
@@ -77,6 +78,7 @@ struct Thread {
     thread: Arc<str>,
     number: u32,
     state: Vec<Bytes>,
+    conversation: Arc<Conversation>,
     /// States so far, written or not.
     states: u64,
 }
@@ -114,6 +116,11 @@ impl Thread {
         Ok(Some((decode(chunk)?, row.body)))
     }
 
+    /// A whole state, its channels one after the other.
+    fn answer(&self, messages: Vec<Bytes>, body: Bytes) -> Answer {
+        answer(self.conversation.arrange(messages), body)
+    }
+
     fn latest_pick() -> Pick {
         Pick::Latest {
             namespace: "".into(),
@@ -143,9 +150,9 @@ impl Session for Thread {
         let commit = Commit {
             thread: self.thread.clone(),
             key: Self::key(&id),
-            pack: PackId(rng.next().to_le_bytes()),
+            pack: PackId(rng.bits().to_le_bytes()),
             base: Base::Root {
-                fresh: Incarnation(rng.next().to_le_bytes()),
+                fresh: Incarnation(rng.bits().to_le_bytes()),
             },
             expect_latest: None,
             index: RecordIndex {
@@ -166,13 +173,22 @@ impl Session for Thread {
 
     async fn latest(&mut self) -> Result<Option<Answer>> {
         let read = self.read(Self::latest_pick()).await?;
-        Ok(read.map(|(messages, body)| answer(messages, body)))
+        Ok(read.map(|(messages, body)| self.answer(messages, body)))
     }
 
     async fn tail(&mut self, count: usize) -> Result<Option<Answer>> {
         // There is no part of a snapshot to ask for.
         let read = self.read(Self::latest_pick()).await?;
         Ok(read.map(|(mut messages, body)| {
+            let conversation = &self.conversation;
+            if conversation.channels() > 1 {
+                let newest = conversation.channel_of(messages.len().saturating_sub(1));
+                let mut at = 0..;
+                messages.retain(|_| {
+                    at.next()
+                        .is_some_and(|n| conversation.channel_of(n) == newest)
+                });
+            }
             messages.drain(..messages.len().saturating_sub(count));
             answer(messages, body)
         }))
@@ -180,7 +196,7 @@ impl Session for Thread {
 
     async fn at(&mut self, id: &str) -> Result<Option<Answer>> {
         let read = self.read(Pick::At(Self::key(id))).await?;
-        Ok(read.map(|(messages, body)| answer(messages, body)))
+        Ok(read.map(|(messages, body)| self.answer(messages, body)))
     }
 
     async fn history(&mut self) -> Result<Vec<String>> {

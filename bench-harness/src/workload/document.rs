@@ -94,7 +94,7 @@ impl Document {
             self.ident((draw * draw * self.names.len() as f64) as usize)
                 .to_string()
         };
-        let indent = ["", "\t", "\t\t", "\t\t\t"][if number % 12 == 0 {
+        let indent = ["", "\t", "\t\t", "\t\t\t"][if number.is_multiple_of(12) {
             0
         } else {
             1 + rng.below(3)

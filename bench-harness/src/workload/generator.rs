@@ -232,7 +232,7 @@ impl Voice<'_> {
     }
 
     fn call_id(&self, at: u64, which: u64) -> String {
-        let number = Rng::at(&[self.seed, self.conversation, at, which]).next();
+        let number = Rng::at(&[self.seed, self.conversation, at, which]).bits();
         format!("call_{number:016x}")
     }
 
@@ -258,7 +258,7 @@ pub(super) fn prose(role: &str, bytes: usize, script: Script, rng: &mut Rng) -> 
 fn base64(length: usize, rng: &mut Rng) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     (0..length)
-        .map(|_| char::from(DIGITS[(rng.next() >> 58) as usize]))
+        .map(|_| char::from(DIGITS[(rng.bits() >> 58) as usize]))
         .collect()
 }
 

@@ -27,7 +27,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GAMMA);
         mix(self.state)
     }
@@ -35,12 +35,12 @@ impl Rng {
     /// A number in `0..below`; 0 if `below` is 0.
     pub fn below(&mut self, below: usize) -> usize {
         // Multiply-shift; its bias is under 2^-32 for every size used here.
-        ((u128::from(self.next()) * below as u128) >> 64) as usize
+        ((u128::from(self.bits()) * below as u128) >> 64) as usize
     }
 
     /// A number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Whether something of this probability happens.
@@ -68,7 +68,7 @@ mod tests {
     fn streams_are_reproducible_and_differ_by_path() {
         let draw = |path: &[u64]| {
             let mut rng = Rng::at(path);
-            [rng.next(), rng.next(), rng.next()]
+            [rng.bits(), rng.bits(), rng.bits()]
         };
         assert_eq!(draw(&[1, 2, 3]), draw(&[1, 2, 3]));
         assert_ne!(draw(&[1, 2, 3]), draw(&[1, 3, 2]));
@@ -79,8 +79,8 @@ mod tests {
     fn mixing_is_splitmix64() {
         // The first outputs of the published reference for seed 0.
         let mut rng = Rng { state: 0 };
-        assert_eq!(rng.next(), 0xe220_a839_7b1d_cdaf);
-        assert_eq!(rng.next(), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(rng.bits(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(rng.bits(), 0x6e78_9e6a_a1b9_65f4);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Lexicon {
     }
 
     fn build(script: Script) -> Self {
-        let rng = &mut Rng::at(&[0x1e71_c0, script as u64]);
+        let rng = &mut Rng::at(&[0x1e_71c0, script as u64]);
         let mut lexicon = Self {
             words: (0..WORDS)
                 .map(|rank| make_word(script, rank, rng))
@@ -121,7 +121,7 @@ fn zipf_table(count: usize) -> Vec<u16> {
 }
 
 fn draw<'a>(stock: &'a [String], ranks: &[u16], rng: &mut Rng) -> &'a str {
-    let bits = rng.next();
+    let bits = rng.bits();
     let rank = usize::from(ranks[bits as usize % ranks.len()]);
     // Far ranks have fewer table entries than words: spread over the neighbours.
     let spread = 1 + rank / 512;

@@ -12,7 +12,7 @@ use chunkpoint_core::backend::{PackId, PendingWrite, RecordIndex};
 use chunkpoint_core::{ErrorKind, Result};
 
 use crate::frame::{Kind, put_frame};
-use crate::log::{LogFile, Reader};
+use crate::log::{Going, LogFile, Reader};
 use crate::order::{locate, settle};
 use crate::payload::{
     Alter, Change, Commit, Condemns, Directory, LateRecord, Order, Pack, Reclaim, Slot, Writes,
@@ -169,7 +169,7 @@ impl Appender {
             },
             Some(_) => match self.locate(&namespace, &id)? {
                 Some((_, former)) => {
-                    let commit = read_commit(self.reader()?.0, former.loc)?;
+                    let commit = read_commit(self.reader()?.0, former.loc, Going::Only)?;
                     let garbage = commit.body.len() as u64 + 64;
                     index.parent = commit.index.parent;
                     pinned |= former.pinned;
@@ -281,7 +281,7 @@ impl Appender {
     /// What removing a record leaves behind, chunks not counted.
     pub(crate) fn record_bytes(&mut self, found: &Found) -> Result<u64> {
         let (reader, _) = self.reader()?;
-        let commit = read_commit(reader, found.loc)?;
+        let commit = read_commit(reader, found.loc, Going::Only)?;
         let hidden = read_body(reader, found, &commit).map_or(0, |body| body.len());
         Ok((commit.body.len().max(hidden) + 64) as u64)
     }
@@ -338,18 +338,33 @@ impl Appender {
         self.push(Kind::Table, &payload, &[pages.into()], &Event::Table);
     }
 
-    /// Appends a state frame if enough came since the last, and writes out a
-    /// long buffer.
+    /// Appends a state frame if it is time, and writes out a long buffer: for
+    /// logs that are built aside, and count only as a whole.
     pub(crate) fn between(&mut self) -> Result<()> {
         self.settle()?;
-        let since = self.state.end - self.state.state_end;
-        if since >= STATE_DISTANCE.max(self.state.state_len * 8) {
+        if self.is_snapshot_due() {
             self.snapshot();
         }
         if self.buffer.len() >= SPILL {
             self.write_out()?;
         }
         Ok(())
+    }
+
+    /// Whether enough came since the last state frame.
+    pub(crate) fn is_snapshot_due(&self) -> bool {
+        let since = self.state.end - self.state.state_end;
+        since >= STATE_DISTANCE.max(self.state.state_len * 8)
+    }
+
+    /// Writes a state frame by itself, behind what is durable already.
+    ///
+    /// In one write with other frames it could outlive them when the power
+    /// fails, and who opens the log takes what is before it for whole.
+    pub(crate) fn write_snapshot(&mut self) -> Result<()> {
+        self.first = true;
+        self.snapshot();
+        self.write_out()
     }
 
     /// Appends a state frame.

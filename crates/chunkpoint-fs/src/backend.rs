@@ -17,8 +17,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::config::{FsBuilder, FsConfig};
 use crate::list::Listing;
-use crate::order::{latest, locate};
-use crate::row::read_row;
+use crate::row::read_pick;
 use crate::stats::IoStats;
 use crate::store::{Store, key_of};
 use crate::writer::{Op, submit};
@@ -177,26 +176,10 @@ impl CheckpointBackend for FsBackend {
                 return Ok(vec![None; picks.len()]);
             };
             let (mut reader, state) = (view.reader(), &view.state);
-            let mut rows = Vec::with_capacity(picks.len());
-            for pick in &picks {
-                let (namespace, id) = match pick {
-                    Pick::Latest { namespace } => (namespace, None),
-                    Pick::At(key) => (&key.namespace, Some(&key.id)),
-                };
-                let Some((ns, _)) = state.ns(namespace) else {
-                    rows.push(None);
-                    continue;
-                };
-                let found = match id {
-                    None => latest(&mut reader, state, ns)?,
-                    Some(id) => locate(&mut reader, state, ns, id)?,
-                };
-                rows.push(match found {
-                    Some(found) => Some(read_row(&mut reader, state, ns, &found, detail)?),
-                    None => None,
-                });
-            }
-            Ok(rows)
+            picks
+                .iter()
+                .map(|pick| read_pick(&mut reader, state, pick, detail))
+                .collect()
         })
         .await
     }

@@ -15,6 +15,7 @@ use chunkpoint_core::{Applied, Error, ErrorKind, Result, quote};
 
 use crate::append::{Appender, NewChunk, NewRecord};
 use crate::condemned::visit;
+use crate::error::from_io;
 use crate::log::{Going, LogFile, Reader};
 use crate::lru::Key;
 use crate::merge::Merge;
@@ -62,6 +63,11 @@ pub(crate) fn compact(
     let Some(file) = store.dir.build(&building)? else {
         return Ok(None);
     };
+    // Keeps the file locked until it has a place or is gone: nobody else may
+    // begin to build under its name before.
+    let held = file
+        .try_clone()
+        .map_err(|error| from_io("compacting", error))?;
     let name = log_names(&key).1;
     let header = Header {
         generation: view.state.header.generation + 1,
@@ -112,6 +118,7 @@ pub(crate) fn compact(
         // After the rename there is nothing left to remove.
         store.dir.remove(&building)?;
     }
+    drop(held);
     outcome
 }
 
@@ -259,7 +266,7 @@ impl Build {
             hidden,
             pinned,
         } = copied;
-        let commit = read_commit(reader, loc)?;
+        let commit = read_commit(reader, loc, Going::Forward)?;
         let tail = tail_of(reader, loc)?;
         let found = Found {
             id: id.clone(),
@@ -400,7 +407,7 @@ impl Build {
 
 fn tail_of(reader: &mut Reader, loc: u64) -> Result<u64> {
     let frame = reader
-        .frame(loc, Going::Backward)?
+        .frame(loc, Going::Forward)?
         .ok_or_else(|| reader.log().damaged("a record", loc))?;
     Ok(frame.tail)
 }
@@ -434,3 +441,6 @@ fn read_tail(
     }
     Ok(chunks)
 }
+
+#[cfg(test)]
+mod tests;

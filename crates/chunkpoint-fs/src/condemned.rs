@@ -41,6 +41,9 @@ pub(crate) fn visit(
     state: &State,
     mut visitor: impl FnMut(CondemnedAt) -> Result<()>,
 ) -> Result<()> {
+    // The chain and the packs lie apart, so each has a block of its own.
+    let mut packs = Reader::new(reader.log().clone(), reader.end());
+    let packs = &mut packs;
     let mut at = state.chain;
     while at != 0 {
         let frame = reader
@@ -51,13 +54,13 @@ pub(crate) fn visit(
                 let alter = read_alter(reader, at)?;
                 for change in &alter.changes {
                     if matches!(change.action, Action::Remove { .. }) {
-                        visit_pack(reader, state, change.loc, alter.time_ms, &mut visitor)?;
+                        visit_pack(packs, state, change.loc, alter.time_ms, &mut visitor)?;
                     }
                 }
                 at = alter.chain;
             }
             Kind::Commit => {
-                let commit = read_commit(reader, at)?;
+                let commit = read_commit(reader, at, Going::Backward)?;
                 let Order::Exception {
                     older,
                     condemns: Some(condemns),
@@ -66,14 +69,14 @@ pub(crate) fn visit(
                 else {
                     return Err(reader.log().damaged("a condemnation", at));
                 };
-                visit_pack(reader, state, older, commit.index.time_ms, &mut visitor)?;
+                visit_pack(packs, state, older, commit.index.time_ms, &mut visitor)?;
                 at = condemns.chain;
             }
             Kind::Pack => {
                 let place = state.header.place(at);
                 let pack = Pack::decode(&frame.payload, place)
                     .ok_or_else(|| reader.log().damaged("a condemned pack", at))?;
-                visit_pack(reader, state, at, pack.time_ms, &mut visitor)?;
+                visit_pack(packs, state, at, pack.time_ms, &mut visitor)?;
                 at = pack.chain;
             }
             _ => return Err(reader.log().damaged("a condemnation", at)),

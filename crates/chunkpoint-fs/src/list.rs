@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chunkpoint_core::Result;
 use chunkpoint_core::backend::{ListRecords, RecordRow};
 
-use crate::log::Reader;
+use crate::log::{Going, Reader};
 use crate::merge::Merge;
 use crate::row::read_row;
 use crate::state::State;
@@ -58,7 +58,14 @@ impl Listing {
                 None => break,
                 Some(Err(error)) => rows.push(Err(error)),
                 Some(Ok((ns, found))) if self.query.hidden || !found.hidden => {
-                    let row = read_row(reader, state, ns, &found, self.query.detail);
+                    let row = read_row(
+                        reader,
+                        state,
+                        ns,
+                        &found,
+                        self.query.detail,
+                        Going::Backward,
+                    );
                     if let Ok(row) = &row {
                         bytes += row.body.len();
                         bytes += row

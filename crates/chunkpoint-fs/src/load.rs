@@ -1,12 +1,10 @@
 //! From the bytes of a log to the state of its thread.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use chunkpoint_core::Result;
 
 use crate::frame::{Frame, Kind};
-use crate::log::{Going, LogFile, Reader};
+use crate::log::{Going, Reader};
 use crate::scan::{Met, Scan, find_frame, is_torn_write, tail_holds};
 use crate::snapshot;
 use crate::state::{Header, State};
@@ -19,20 +17,22 @@ const TAIL: u64 = 32 * 1024;
 /// start. Only a write that was cut short can be longer.
 const MOST_TAIL: u64 = 4 * 1024 * 1024;
 
-/// The state of a log that is `len` bytes long. `head` is what was read of its
-/// start.
-pub(crate) fn load(log: &Arc<LogFile>, head: Bytes, len: u64) -> Result<State> {
-    let start = log.header.start;
-    let mut reader = Reader::new(log.clone(), len).with_block(0, head);
+/// Damaged parts that are told apart.
+const MOST_HOLES: usize = 64;
+
+/// The state of a log, up to the reader's end.
+pub(crate) fn load(reader: &mut Reader) -> Result<State> {
+    let header = reader.log().header.clone();
+    let (start, len) = (header.start, reader.end());
     let mut window = TAIL;
     loop {
         let from = len.saturating_sub(window).max(start);
         let block = reader.bytes(from, len - from, Going::Only)?;
-        if let Some(state) = last_state(&mut reader, from, &block)? {
-            return replay(state, &mut reader);
+        if let Some(state) = last_state(reader, from, &block)? {
+            return replay(state, reader);
         }
         if from == start || window >= MOST_TAIL {
-            return replay(State::new(Header::clone(&log.header)), &mut reader);
+            return replay(State::new(Header::clone(&header)), reader);
         }
         window *= 4;
     }
@@ -74,16 +74,15 @@ pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<State> {
                         None => state.end = frame_end,
                     }
                 } else if !state.apply(frame.offset, frame_end, &event) {
-                    let place = reader_place(&state);
-                    tracing::error!(offset = frame.offset, place, "frame of unknown records");
+                    // Damage took the frame that names its namespace.
+                    note_hole(&mut state, scan.reader(), frame.offset, frame_end);
                 }
             }
             Met::Hole(from, to) => {
                 if is_torn_write(scan.reader(), from, to)? {
                     break;
                 }
-                let error = scan.reader().log().damaged("a frame", from);
-                tracing::error!(%error, until = to, "log is damaged");
+                note_hole(&mut state, scan.reader(), from, to);
                 state.end = to;
             }
             Met::Torn(_) => break,
@@ -92,8 +91,17 @@ pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<State> {
     Ok(state)
 }
 
-fn reader_place(state: &State) -> &str {
-    &state.header.thread
+/// Remembers damage, so that nothing that may have been there is said not to
+/// be.
+fn note_hole(state: &mut State, reader: &Reader, from: u64, to: u64) {
+    let error = reader.log().damaged("a frame", from);
+    tracing::error!(%error, until = to, "log is damaged");
+    let is_full = state.holes.len() == MOST_HOLES;
+    match state.holes.last_mut() {
+        // However much is damaged, the list stays short.
+        Some(last) if is_full => last.1 = to,
+        _ => state.holes.push((from, to)),
+    }
 }
 
 /// Whether a frame whose chunks are not what was written was torn, rather than

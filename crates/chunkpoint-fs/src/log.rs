@@ -348,6 +348,11 @@ impl Reader {
         self
     }
 
+    /// What it read last, and where that lies.
+    pub(crate) fn into_block(self) -> (u64, Bytes) {
+        (self.start, self.block)
+    }
+
     /// The log it reads.
     pub(crate) fn log(&self) -> &Arc<LogFile> {
         &self.log

@@ -49,6 +49,10 @@ pub(crate) struct Merge {
     heads: BinaryHeap<Head>,
     /// Records that could not be read; told before what comes next.
     damage: VecDeque<Error>,
+    /// Places of those.
+    told: Vec<u64>,
+    /// Whether the parts that nothing points at were told of.
+    holes_told: bool,
     /// The walk that gave the last record, to be moved on when asked for more.
     last: Option<(u32, Arc<str>, Walk)>,
 }
@@ -87,9 +91,26 @@ impl Merge {
         if let Some(error) = self.damage.pop_front() {
             return Some(Err(error));
         }
-        let head = self.heads.pop()?;
+        let Some(head) = self.heads.pop() else {
+            self.tell_holes(reader, state);
+            return self.damage.pop_front().map(Err);
+        };
         self.last = Some((head.ns, head.name, head.walk));
         Some(Ok((head.ns, head.found)))
+    }
+
+    /// At the end, tells of damage that may have taken records that nothing
+    /// points at.
+    fn tell_holes(&mut self, reader: &Reader, state: &State) {
+        if std::mem::replace(&mut self.holes_told, true) {
+            return;
+        }
+        for (from, to) in &state.holes {
+            if !self.told.iter().any(|at| (from..to).contains(&at)) {
+                self.damage
+                    .push_back(reader.log().damaged("a frame", *from));
+            }
+        }
     }
 
     /// Puts the next record of a walk among the heads.
@@ -116,6 +137,7 @@ impl Merge {
                 Err(error) => {
                     // Only damage leaves the walk able to go on.
                     let over = error.kind() != ErrorKind::Corrupt;
+                    self.told.push(walk.damaged);
                     self.damage.push_back(error);
                     if over {
                         return;

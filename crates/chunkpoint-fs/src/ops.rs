@@ -11,6 +11,7 @@ use chunkpoint_core::backend::{
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
 use crate::append::{Appender, NewChunk, NewRecord};
+use crate::log::Going;
 use crate::order::{latest, seek};
 use crate::payload::{Action, Change, Order, Reclaim};
 use crate::row::{has_writes, read_calls, read_commit};
@@ -122,7 +123,7 @@ fn known(target: &mut Appender, commit: &Commit) -> Result<Option<u64>> {
             .map_or(0, |record| record.loc);
     }
     while version != 0 {
-        let stored = read_commit(reader, version)?;
+        let stored = read_commit(reader, version, Going::Backward)?;
         if stored.pack == commit.pack {
             return Ok(Some(version));
         }

@@ -10,7 +10,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use chunkpoint_core::{Error, Result};
+use chunkpoint_core::Result;
 
 use crate::frame::Kind;
 use crate::log::{Going, Reader};
@@ -23,8 +23,8 @@ use crate::state::{Found, Latest, Lookup, Record, State};
 enum Step {
     To(Record),
     End,
-    /// The record before cannot be read; here is the one before that.
-    Over(Error, Option<Record>),
+    /// The record before cannot be read; here are its place and the one before.
+    Over(u64, Option<Record>),
 }
 
 /// The record of the order at `loc`.
@@ -62,9 +62,8 @@ fn step(reader: &mut Reader, state: &State, ns: u32, record: &Record, floor: u64
     if let Some(before) = read_record(reader, ns, record.prev, record.prev_writes)? {
         return Ok(Step::To(before));
     }
-    let error = reader.log().damaged("a record", record.prev);
     let rest = top_before(reader, state, ns, record.prev)?.filter(|rest| rest.loc > floor);
-    Ok(Step::Over(error, rest))
+    Ok(Step::Over(record.prev, rest))
 }
 
 /// The newest record of the order before `loc`, found without what is there:
@@ -125,8 +124,8 @@ fn read_state(reader: &mut Reader, state: &State, at: u64) -> Result<Option<(Sta
 pub(crate) struct Sought {
     /// The greatest record of the order within the bound.
     pub(crate) record: Option<Record>,
-    /// Set if a record that may be greater could not be read.
-    pub(crate) damage: Option<Error>,
+    /// Set to its place if a record that may be greater could not be read.
+    pub(crate) damage: Option<u64>,
 }
 
 /// Searches the order for the greatest id up to `bound`, above `floor`.
@@ -171,8 +170,8 @@ pub(crate) fn seek(
         let next = match step(reader, state, ns, &from, floor)? {
             Step::To(record) => Some(record),
             Step::End => None,
-            Step::Over(error, rest) => {
-                damage = Some(error);
+            Step::Over(at, rest) => {
+                damage = Some(at);
                 rest
             }
         };
@@ -249,7 +248,7 @@ pub(crate) fn locate(
             let sought = seek(reader, state, ns, Bound::Included(id), floor)?;
             match (sought.record, sought.damage) {
                 (Some(record), _) if *record.id == *id => Ok(Some((&record).into())),
-                (_, Some(damage)) => Err(damage),
+                (_, Some(at)) => Err(reader.log().damaged("a record", at)),
                 _ => Ok(None),
             }
         }
@@ -266,7 +265,10 @@ pub(crate) struct Walk {
     given: Option<Record>,
     /// Exceptions from this id on were given.
     bound: Option<Arc<str>>,
-    damage: Option<Error>,
+    /// Where a record could not be read, to be told next.
+    damage: Option<u64>,
+    /// Where the last one told of is.
+    pub(crate) damaged: u64,
 }
 
 impl Walk {
@@ -297,6 +299,7 @@ impl Walk {
             given: None,
             bound: before.cloned(),
             damage: sought.damage,
+            damaged: 0,
         })
     }
 
@@ -306,9 +309,7 @@ impl Walk {
         if let Some(given) = self.given.take() {
             self.advance(reader, state, &given)?;
         }
-        if let Some(damage) = self.damage.take() {
-            return Err(damage);
-        }
+        self.tell(reader)?;
         let space = &state.namespaces[self.ns as usize];
         while let Some(base) = self.base.take() {
             if !space.exceptions.contains_key(&base.id) {
@@ -316,9 +317,7 @@ impl Walk {
                 break;
             }
             self.advance(reader, state, &base)?;
-            if let Some(damage) = self.damage.take() {
-                return Err(damage);
-            }
+            self.tell(reader)?;
         }
         // Only exceptions above the base come before it.
         let lower = self
@@ -351,13 +350,22 @@ impl Walk {
         Ok(exception)
     }
 
+    /// Tells of a record that could not be read.
+    fn tell(&mut self, reader: &Reader) -> Result<()> {
+        let Some(at) = self.damage.take() else {
+            return Ok(());
+        };
+        self.damaged = at;
+        Err(reader.log().damaged("a record", at))
+    }
+
     fn advance(&mut self, reader: &mut Reader, state: &State, from: &Record) -> Result<()> {
         let floor = state.namespaces[self.ns as usize].floor_loc();
         self.base = match step(reader, state, self.ns, from, floor)? {
             Step::To(record) => Some(record),
             Step::End => None,
-            Step::Over(error, rest) => {
-                self.damage = Some(error);
+            Step::Over(at, rest) => {
+                self.damage = Some(at);
                 rest
             }
         };

@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chunkpoint_core::Result;
-use chunkpoint_core::backend::{Detail, PackId, PendingWrite, RecordKey, RecordRef, RecordRow};
+use chunkpoint_core::backend::{
+    Detail, PackId, PendingWrite, Pick, RecordKey, RecordRef, RecordRow,
+};
 
 use crate::frame::Kind;
 use crate::log::{Going, Reader};
+use crate::order::{latest, locate};
 use crate::payload::{Action, Alter, Commit, Writes};
 use crate::state::{Found, State};
 
 /// The commit of a record.
-pub(crate) fn read_commit(reader: &mut Reader, loc: u64) -> Result<Commit> {
+pub(crate) fn read_commit(reader: &mut Reader, loc: u64, going: Going) -> Result<Commit> {
     let place = reader.log().header.place(loc);
     reader
-        .frame(loc, Going::Backward)?
+        .frame(loc, going)?
         .filter(|frame| frame.kind == Kind::Commit)
         .and_then(|frame| Commit::decode(&frame.payload, place))
         .ok_or_else(|| reader.log().damaged("a record", loc))
@@ -104,8 +107,9 @@ pub(crate) fn read_row(
     ns: u32,
     found: &Found,
     detail: Detail,
+    going: Going,
 ) -> Result<RecordRow> {
-    let commit = read_commit(reader, found.loc)?;
+    let commit = read_commit(reader, found.loc, going)?;
     if commit.id != found.id || commit.ns.index != ns {
         return Err(reader.log().damaged("a record", found.loc));
     }
@@ -136,4 +140,33 @@ pub(crate) fn read_row(
         body,
         writes,
     })
+}
+
+/// Reads the record that is asked for, if it is there.
+///
+/// # Errors
+/// `Corrupt` if it cannot be read, or is not found and may have been in a
+/// damaged part of the log.
+pub(crate) fn read_pick(
+    reader: &mut Reader,
+    state: &State,
+    pick: &Pick,
+    detail: Detail,
+) -> Result<Option<RecordRow>> {
+    let (namespace, id) = match pick {
+        Pick::Latest { namespace } => (namespace, None),
+        Pick::At(key) => (&key.namespace, Some(&key.id)),
+    };
+    let found = match (state.ns(namespace), id) {
+        (None, _) => None,
+        (Some((ns, _)), None) => latest(reader, state, ns)?.map(|found| (ns, found)),
+        (Some((ns, _)), Some(id)) => locate(reader, state, ns, id)?.map(|found| (ns, found)),
+    };
+    match found {
+        Some((ns, found)) => read_row(reader, state, ns, &found, detail, Going::Only).map(Some),
+        None => match state.holes.first() {
+            Some((at, _)) => Err(reader.log().damaged("a frame", *at)),
+            None => Ok(None),
+        },
+    }
 }

@@ -54,6 +54,11 @@ pub(crate) fn encode(state: &State) -> Vec<u8> {
             .iter()
             .for_each(|ordinal| put_varint(&mut out, u64::from(*ordinal)));
     }
+    put_varint(&mut out, state.holes.len() as u64);
+    for (from, to) in &state.holes {
+        put_varint(&mut out, *from);
+        put_varint(&mut out, *to);
+    }
     put_varint(&mut out, state.namespaces.len() as u64);
     for ns in &state.namespaces {
         put_ns(&mut out, ns);
@@ -152,6 +157,9 @@ pub(crate) fn decode(header: &Arc<Header>, frame: &Frame) -> Option<State> {
         dead.insert(last, ordinals.into());
     }
     state.dead = Arc::new(dead);
+    for _ in 0..cursor.varint()? {
+        state.holes.push((cursor.varint()?, cursor.varint()?));
+    }
     for index in 0..cursor.varint_u32()? {
         let ns = read_ns(cursor)?;
         state.name_ns(index, &ns.name.clone());

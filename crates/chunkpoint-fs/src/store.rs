@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use chunkpoint_core::Result;
 
 use crate::catalog::Catalog;
@@ -61,12 +62,15 @@ struct Marks {
 pub(crate) struct View {
     pub(crate) log: Arc<LogFile>,
     pub(crate) state: Arc<State>,
+    /// What was read last to find that out; the latest record is often in it.
+    block: (u64, Bytes),
 }
 
 impl View {
     /// A reader of its log.
     pub(crate) fn reader(&self) -> Reader {
-        Reader::new(self.log.clone(), self.state.end)
+        let (start, block) = self.block.clone();
+        Reader::new(self.log.clone(), self.state.end).with_block(start, block)
     }
 }
 
@@ -80,7 +84,11 @@ pub(crate) fn key_of(thread: &str) -> Key {
 
 /// A key as text.
 pub(crate) fn hex(key: &Key) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS[usize::from(nibble)] as char;
+    key.iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// The directory of a thread's log, and the log, below the root.
@@ -161,18 +169,20 @@ impl Store {
                 .states
                 .get(key)
                 .filter(|state| state.header == log.header && state.end <= len);
+            let mut reader = Reader::new(log.clone(), len);
             let state = match known {
                 Some(state) if state.end == len || self.is_writing(key) => state,
                 Some(state) if len - state.end <= CATCH_UP => {
-                    let mut reader = Reader::new(log.clone(), len);
                     self.publish(*key, replay(State::clone(&state), &mut reader)?)
                 }
                 _ => {
-                    let head = head.unwrap_or_default();
-                    self.publish(*key, load(&log, head, len)?)
+                    reader = reader.with_block(0, head.unwrap_or_default());
+                    let state = load(&mut reader)?;
+                    self.publish(*key, state)
                 }
             };
-            return Ok(Some(View { log, state }));
+            let block = reader.into_block();
+            return Ok(Some(View { log, state, block }));
         }
     }
 

@@ -172,17 +172,26 @@ fn answer<T: 'static>(sender: Sender<Result<T>>, result: Result<T>) -> Answer {
 
 fn write_group(store: &Store, key: Key, thread: &Arc<str>, ops: Vec<Op>) {
     let mut answers: Vec<Answer> = Vec::with_capacity(ops.len());
-    let outcome = Group::begin(store, key, thread).and_then(|mut group| {
-        for op in ops {
-            answers.push(match op {
+    let outcome = match Group::begin(store, key, thread) {
+        Ok(mut group) => {
+            answers.extend(ops.into_iter().map(|op| match op {
                 Op::Commit(commit, sender) => answer(sender, ops::commit(&mut group, *commit)),
                 Op::Writes(writes, sender) => answer(sender, ops::put_writes(&mut group, writes)),
                 Op::Alter(alter, sender) => answer(sender, ops::alter(&mut group, &alter)),
                 Op::Reclaim(dead, sender) => answer(sender, ops::reclaim(&mut group, dead)),
-            });
+            }));
+            group.finish()
         }
-        group.finish()
-    });
+        Err(error) => {
+            answers.extend(ops.into_iter().map(|op| match op {
+                Op::Commit(_, sender) => answer(sender, Err(again(&error))),
+                Op::Writes(_, sender) => answer(sender, Err(again(&error))),
+                Op::Alter(_, sender) => answer(sender, Err(again(&error))),
+                Op::Reclaim(_, sender) => answer(sender, Err(again(&error))),
+            }));
+            Ok(())
+        }
+    };
     let failure = outcome.as_ref().err();
     answers.into_iter().for_each(|answer| answer(failure));
 }
@@ -281,7 +290,7 @@ impl<'a> Group<'a> {
         let Some(mut target) = self.target.take().filter(Appender::is_dirty) else {
             return self.abandon();
         };
-        let written = target.between().and_then(|()| target.write_out());
+        let written = target.settle().and_then(|()| target.write_out());
         if let Err(error) = written {
             self.cut_back(&target)?;
             return Err(error);
@@ -311,7 +320,20 @@ impl<'a> Group<'a> {
                 return Err(error.applied(Applied::Unknown));
             }
         }
-        self.store.replace(self.key, target.log, target.state);
+        if target.is_snapshot_due() {
+            let before = target.state.clone();
+            if let Err(error) = target.write_snapshot() {
+                // Opening takes longer without it; nothing else is lost.
+                tracing::warn!(%error, "the index could not be written");
+                match target.log.truncate(before.end) {
+                    Ok(()) => target.state = before,
+                    Err(_) => self.store.poison(self.key),
+                }
+            }
+        }
+        if !self.store.is_poisoned(&self.key) {
+            self.store.replace(self.key, target.log, target.state);
+        }
         Ok(())
     }
 

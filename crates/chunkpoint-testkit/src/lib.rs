@@ -22,6 +22,6 @@ pub mod contract;
 pub mod crash;
 pub mod deterministic;
 pub mod engine_suite;
-pub mod objects;
 pub mod model;
+pub mod objects;
 pub mod target;

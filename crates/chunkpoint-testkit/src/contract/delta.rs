@@ -251,24 +251,31 @@ pub async fn forks_do_not_mix(target: &Target) {
     assert_eq!(found.seed, Some(snapshot("seed")));
 }
 
-/// Parents are followed by name where their ids are above their children's.
+/// Parents are followed by name where their ids go up and down.
 pub async fn parents_may_have_greater_ids(target: &Target) {
     let saver = target.saver();
-    for (n, parent) in [
-        (5, None),
-        (2, Some(5)),
-        (7, Some(2)),
-        (4, Some(7)),
-        (3, Some(4)),
+    for chain in [
+        [5, 2, 7, 4, 8, 6, 3],
+        [2, 4, 7, 1, 9, 3, 5],
+        [9, 8, 7, 6, 5, 4, 3],
     ] {
-        let mut step = Step::new("t", &id(n));
-        if let Some(parent) = parent {
-            step = step.parent(&id(parent));
+        saver.delete_thread("t").await.unwrap();
+        let mut parent = None;
+        for n in chain {
+            let mut step = Step::new("t", &id(n));
+            if let Some(parent) = parent {
+                step = step.parent(&id(parent));
+            }
+            delta_link(&saver, step, n).await;
+            parent = Some(n);
         }
-        delta_link(&saver, step, n).await;
+        let found = history(&saver, &Config::new("t").with_id(id(chain[6]))).await;
+        assert!(
+            texts(&found)
+                .into_iter()
+                .eq(chain[..6].iter().map(|n| format!("w{n}")))
+        );
     }
-    let found = history(&saver, &Config::new("t").with_id(id(3))).await;
-    assert_eq!(texts(&found), ["w5", "w2", "w7", "w4"]);
 }
 
 /// Parents in a circle end the walk.

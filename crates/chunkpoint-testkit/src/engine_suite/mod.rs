@@ -49,7 +49,7 @@ macro_rules! engine_suite_list {
                 an_append_is_one_call
                 ;
             reading:
-                the_tail_of_a_long_list_is_two_calls
+                the_tail_of_a_long_list_is_a_few_calls
                 channels_are_known_without_reading
                 parts_are_parts_of_the_whole
                 a_stream_gives_all_items

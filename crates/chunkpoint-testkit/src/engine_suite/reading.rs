@@ -28,9 +28,10 @@ async fn conversation(target: &Target, count: usize) -> Vec<Item> {
     [list, random_items(8, 5, 500)].concat()
 }
 
-/// Opening a long thread and reading its tail takes at most two calls, and
-/// only as many bytes as a few chunks have.
-pub async fn the_tail_of_a_long_list_is_two_calls(target: &Target) {
+/// Opening a long thread takes one call, reading its tail one more, or two
+/// where the tail reaches into the last sealed node; and only as many bytes as a
+/// few chunks have.
+pub async fn the_tail_of_a_long_list_is_a_few_calls(target: &Target) {
     let list = conversation(target, 4000).await;
     let memory = target.memory();
     let before = target.asked().total();
@@ -41,7 +42,7 @@ pub async fn the_tail_of_a_long_list_is_two_calls(target: &Target) {
         })
         .await;
     assert!(tail == list[list.len() - 20..]);
-    assert!(calls <= 2, "{calls} calls");
+    assert!(calls <= 3, "{calls} calls");
     let bytes = target.asked().total().bytes_received - before.bytes_received;
     assert!(bytes <= 64 * 1024, "{bytes} bytes");
 }

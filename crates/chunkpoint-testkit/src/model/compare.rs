@@ -46,12 +46,18 @@ async fn listings(world: &mut World<'_>) -> Outcome<Vec<CheckpointTuple>> {
         (config.thread_id, config.checkpoint_ns, id)
     });
     let (names, expected): (Vec<_>, _) = (names.collect(), world.model.listed());
-    check(names == expected, || format!("listed are {names:?}, not {expected:?}"))?;
+    check(names == expected, || {
+        format!("listed are {names:?}, not {expected:?}")
+    })?;
     let threads = world.memory.threads("", None, 100).await.map_err(text)?;
     let expected = world.model.listed_threads();
-    check(threads.iter().map(|id| &**id).eq(expected.iter().map(String::as_str)), || {
-        format!("threads are {threads:?}, not {expected:?}")
-    })?;
+    check(
+        threads
+            .iter()
+            .map(|id| &**id)
+            .eq(expected.iter().map(String::as_str)),
+        || format!("threads are {threads:?}, not {expected:?}"),
+    )?;
     for ((thread, namespace, id), tuple) in names.into_iter().zip(&tuples) {
         let key = (namespace, id);
         surroundings(world, &thread, &key, tuple)?;
@@ -69,13 +75,26 @@ fn surroundings(
         return Err(format!("{key:?} is not in the model"));
     };
     let place = || format!("checkpoint {key:?} of thread {thread}");
-    let parent = tuple.parent_config.as_ref().and_then(|config| config.checkpoint_id.clone());
+    let parent = tuple
+        .parent_config
+        .as_ref()
+        .and_then(|config| config.checkpoint_id.clone());
     check(parent == record.parent, || {
-        format!("{}: the parent is {parent:?}, not {:?}", place(), record.parent)
+        format!(
+            "{}: the parent is {parent:?}, not {:?}",
+            place(),
+            record.parent
+        )
     })?;
-    check(tuple.metadata == record.metadata, || format!("{}: the metadata differs", place()))?;
-    check(tuple.snapshot.is_pinned() == record.pinned, || format!("{}: the pin differs", place()))?;
-    check(tuple.snapshot.time_ms() == record.time_ms, || format!("{}: the time differs", place()))?;
+    check(tuple.metadata == record.metadata, || {
+        format!("{}: the metadata differs", place())
+    })?;
+    check(tuple.snapshot.is_pinned() == record.pinned, || {
+        format!("{}: the pin differs", place())
+    })?;
+    check(tuple.snapshot.time_ms() == record.time_ms, || {
+        format!("{}: the time differs", place())
+    })?;
     let found: Vec<_> = tuple
         .pending_writes
         .iter()
@@ -90,15 +109,20 @@ fn surroundings(
         }
     }
     let expected = life.ordered_writes(key);
-    let same = tuple.pending_writes.len() == expected.len()
-        && tuple.pending_writes.iter().zip(&expected).all(|(write, ((task, idx), expected))| {
-            *write.task_id == **task
-                && write.idx == *idx
-                && *write.task_path == *expected.path
-                && *write.channel == *expected.channel
-                && write.value == expected.item
-        });
-    check(same, || format!("{}: the writes are {found:?}, not {expected:?}", place()))
+    let same =
+        tuple.pending_writes.len() == expected.len()
+            && tuple.pending_writes.iter().zip(&expected).all(
+                |(write, ((task, idx), expected))| {
+                    *write.task_id == **task
+                        && write.idx == *idx
+                        && *write.task_path == *expected.path
+                        && *write.channel == *expected.channel
+                        && write.value == expected.item
+                },
+            );
+    check(same, || {
+        format!("{}: the writes are {found:?}, not {expected:?}", place())
+    })
 }
 
 /// One checkpoint in full, and the history of its delta channel.
@@ -118,23 +142,45 @@ async fn whole(world: &World<'_>, memory: &Memory, config: &Config) -> Outcome {
     let values = expected.values();
     let names: Vec<_> = values.keys().collect();
     check(found.channel_values.keys().eq(values.keys()), || {
-        format!("{} has {:?}, not {names:?}", place(), found.channel_values.keys())
+        format!(
+            "{} has {:?}, not {names:?}",
+            place(),
+            found.channel_values.keys()
+        )
     })?;
     for (name, value) in &values {
-        check(found.channel_values[name] == *value, || format!("{}: {name} differs", place()))?;
+        check(found.channel_values[name] == *value, || {
+            format!("{}: {name} differs", place())
+        })?;
     }
-    check(found.channel_versions == expected.versions(), || format!("{}: versions", place()))?;
-    check(found.versions_seen == expected.seen, || format!("{}: versions_seen", place()))?;
-    check(found.v == expected.v && found.ts == expected.ts, || format!("{}: v or ts", place()))?;
-    check(found.updated_channels == expected.updated, || format!("{}: updated", place()))?;
+    check(found.channel_versions == expected.versions(), || {
+        format!("{}: versions", place())
+    })?;
+    check(found.versions_seen == expected.seen, || {
+        format!("{}: versions_seen", place())
+    })?;
+    check(found.v == expected.v && found.ts == expected.ts, || {
+        format!("{}: v or ts", place())
+    })?;
+    check(found.updated_channels == expected.updated, || {
+        format!("{}: updated", place())
+    })?;
     if expected.metadata.contains_key(super::state::COUNTERS) {
-        let histories = saver.get_delta_channel_history(config, &[LOG]).await.map_err(text)?;
+        let histories = saver
+            .get_delta_channel_history(config, &[LOG])
+            .await
+            .map_err(text)?;
         let found = &histories[LOG];
         let (writes, seed) = world.model.threads[&config.thread_id].history(&key);
-        check(found.seed == seed, || format!("{}: the history's seed differs", place()))?;
+        check(found.seed == seed, || {
+            format!("{}: the history's seed differs", place())
+        })?;
         let replayed = found.writes.iter();
-        let replayed = replayed.map(|write| (write.task_id.to_string(), write.idx, write.value.clone()));
-        check(replayed.eq(writes), || format!("{}: the history's writes differ", place()))?;
+        let replayed =
+            replayed.map(|write| (write.task_id.to_string(), write.idx, write.value.clone()));
+        check(replayed.eq(writes), || {
+            format!("{}: the history's writes differ", place())
+        })?;
     }
     Ok(())
 }
@@ -147,9 +193,13 @@ async fn held(world: &World<'_>, held: &Held) -> Outcome {
     let is_there = |record: &&Record| !record.hidden && record.commit == held.record.commit;
     let place = || format!("{:?}", held.snapshot);
     match held.snapshot.load().await {
-        Ok(found) => check(found == held.record.values(), || format!("{} has changed", place())),
+        Ok(found) => check(found == held.record.values(), || {
+            format!("{} has changed", place())
+        }),
         Err(error) if record.filter(is_there).is_none() => {
-            check(error.kind() == ErrorKind::NotFound, || format!("{}: {}", place(), text(error)))
+            check(error.kind() == ErrorKind::NotFound, || {
+                format!("{}: {}", place(), text(error))
+            })
         }
         Err(error) => Err(format!("{}: {}", place(), text(error))),
     }

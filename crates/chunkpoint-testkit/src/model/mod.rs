@@ -8,7 +8,8 @@
 //! snapshot that was kept open; at the end everything.
 //!
 //! A seed that fails is printed with the shortest sequence found that still
-//! fails, and replayed with `CHUNKPOINT_MODEL_SEED`.
+//! fails, and replayed with `CHUNKPOINT_MODEL_SEED`; `CHUNKPOINT_MODEL_SEEDS`
+//! says how many to run.
 
 mod compare;
 mod op;
@@ -26,6 +27,9 @@ use crate::target::Target;
 /// Says which seed to run instead of all.
 const SEED: &str = "CHUNKPOINT_MODEL_SEED";
 
+/// Says how many seeds to run, for a longer search.
+const SEEDS_WANTED: &str = "CHUNKPOINT_MODEL_SEEDS";
+
 /// Seeds that one test of a backend's suite runs.
 const SEEDS: u64 = 12;
 
@@ -34,9 +38,11 @@ const STEPS: usize = 60;
 
 /// Random operations on this store agree with the model.
 pub async fn random_operations_agree_with_the_model(target: &Target) {
+    // One seed reopens the store, the next goes on with what was opened last.
+    let mut opened = None;
     for seed in seeds(SEEDS) {
         let operations = op::operations(seed, STEPS);
-        if let Err(failure) = run(target, seed, &operations).await {
+        if let Err(failure) = run(target, &mut opened, seed, &operations).await {
             report(seed, &operations, &failure);
         }
     }
@@ -53,7 +59,7 @@ where
 {
     for seed in seeds(count) {
         let mut operations = op::operations(seed, steps);
-        let Err(mut failure) = run(&open().await, seed, &operations).await else {
+        let Err(mut failure) = run(&open().await, &mut None, seed, &operations).await else {
             continue;
         };
         // The last operation that ran is the first that failed; of those
@@ -64,7 +70,7 @@ where
             place -= 1;
             let mut fewer = operations.clone();
             fewer.remove(place);
-            if let Err(still) = run(&open().await, seed, &fewer).await {
+            if let Err(still) = run(&open().await, &mut None, seed, &fewer).await {
                 fewer.truncate(still.at);
                 place = place.min(fewer.len());
                 (operations, failure) = (fewer, still);
@@ -75,9 +81,16 @@ where
 }
 
 fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var(SEED) {
-        Ok(seed) => vec![seed.parse().expect("the seed is a number")],
-        Err(_) => (0..count).collect(),
+    let number = |name| {
+        let text = std::env::var(name).ok()?;
+        Some(
+            text.parse::<u64>()
+                .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        )
+    };
+    match number(SEED) {
+        Some(seed) => vec![seed],
+        None => (0..number(SEEDS_WANTED).unwrap_or(count)).collect(),
     }
 }
 
@@ -88,8 +101,13 @@ struct Failure {
 }
 
 /// Runs a sequence, and leaves the store empty if it succeeds.
-async fn run(target: &Target, seed: u64, operations: &[Op]) -> Result<(), Failure> {
-    let mut world = World::new(target, seed);
+async fn run(
+    target: &Target,
+    opened: &mut Option<Target>,
+    seed: u64,
+    operations: &[Op],
+) -> Result<(), Failure> {
+    let mut world = World::new(target, opened, seed);
     for (n, op) in operations.iter().enumerate() {
         let outcome: Outcome = world.run(op).await;
         outcome.map_err(|message| Failure { at: n + 1, message })?;

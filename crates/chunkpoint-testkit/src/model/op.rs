@@ -60,18 +60,62 @@ pub(super) enum Given {
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Op {
-    Draft { place: Place, on: Which, edits: Vec<(u8, Edit)>, id: Option<u8>, run: u8, fenced: bool },
-    Late { held: u8, edits: Vec<(u8, Edit)> },
-    Put { place: Place, parent: Option<Which>, id: u8, given: Vec<(u8, Given)>, run: u8 },
-    Writes { place: Place, of: Which, task: u8, path: u8, writes: Vec<(u8, Content)> },
-    Pin { place: Place, of: Which, pinned: bool },
-    Prune { threads: u8, delete: bool },
-    DeleteRuns { run: u8 },
-    Maintain { most: Option<u8>, age_s: Option<u8> },
-    Advance { seconds: u8 },
-    Delete { thread: u8 },
-    Copy { from: u8, to: u8 },
-    Hold { place: Place, of: Which },
+    Draft {
+        place: Place,
+        on: Which,
+        edits: Vec<(u8, Edit)>,
+        id: Option<u8>,
+        run: u8,
+        fenced: bool,
+    },
+    Late {
+        held: u8,
+        edits: Vec<(u8, Edit)>,
+    },
+    Put {
+        place: Place,
+        parent: Option<Which>,
+        id: u8,
+        given: Vec<(u8, Given)>,
+        run: u8,
+    },
+    Writes {
+        place: Place,
+        of: Which,
+        task: u8,
+        path: u8,
+        writes: Vec<(u8, Content)>,
+    },
+    Pin {
+        place: Place,
+        of: Which,
+        pinned: bool,
+    },
+    Prune {
+        threads: u8,
+        delete: bool,
+    },
+    DeleteRuns {
+        run: u8,
+    },
+    Maintain {
+        most: Option<u8>,
+        age_s: Option<u8>,
+    },
+    Advance {
+        seconds: u8,
+    },
+    Delete {
+        thread: u8,
+    },
+    Copy {
+        from: u8,
+        to: u8,
+    },
+    Hold {
+        place: Place,
+        of: Which,
+    },
     Forget,
     Reopen,
 }
@@ -86,7 +130,14 @@ pub(super) const NAMESPACES: [&str; 2] = ["", "delta|child"];
 pub(super) const CHANNELS: [&str; 5] = ["list", "list 2", "item", "map", "any"];
 
 /// Channels of pending writes.
-pub(super) const WRITTEN: [&str; 6] = ["log", "log", "list", "__error__", "__interrupt__", "__resume__"];
+pub(super) const WRITTEN: [&str; 6] = [
+    "log",
+    "log",
+    "list",
+    "__error__",
+    "__interrupt__",
+    "__resume__",
+];
 
 /// The operations of a seed.
 pub(super) fn operations(seed: u64, steps: usize) -> Vec<Op> {
@@ -139,8 +190,12 @@ fn operation(rng: &mut Rng) -> Op {
             most: rng.one_in(2).then(|| 1 + small(rng, 6)),
             age_s: rng.one_in(3).then(|| small(rng, 250)),
         },
-        83..89 => Op::Advance { seconds: small(rng, 120) },
-        89..91 => Op::Delete { thread: small(rng, 4) },
+        83..89 => Op::Advance {
+            seconds: small(rng, 120),
+        },
+        89..91 => Op::Delete {
+            thread: small(rng, 4),
+        },
         91..93 => Op::Copy {
             from: small(rng, 4),
             to: small(rng, 4),
@@ -161,7 +216,11 @@ fn small(rng: &mut Rng, end: u64) -> u8 {
 fn place(rng: &mut Rng) -> Place {
     Place {
         // Most happens in one thread, so that it gets somewhere.
-        thread: if rng.one_in(2) { 0 } else { small(rng, THREADS.len() as u64) },
+        thread: if rng.one_in(2) {
+            0
+        } else {
+            small(rng, THREADS.len() as u64)
+        },
         namespace: small(rng, NAMESPACES.len() as u64),
     }
 }

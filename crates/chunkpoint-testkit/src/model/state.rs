@@ -39,7 +39,9 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn has_value(&self, channel: &str) -> bool {
-        self.cells.get(channel).is_some_and(|cell| cell.value.is_some())
+        self.cells
+            .get(channel)
+            .is_some_and(|cell| cell.value.is_some())
     }
 
     /// The values, as a load gives them.
@@ -108,13 +110,18 @@ impl Life {
     /// its parent to the first that has a value.
     fn walk(&self, key: &Key) -> Vec<Key> {
         let mut passed = Vec::new();
-        let mut at = self.records.get(key).and_then(|record| record.parent.clone());
+        let mut at = self
+            .records
+            .get(key)
+            .and_then(|record| record.parent.clone());
         while let Some(id) = at {
             let key = (key.0.clone(), id);
             if passed.contains(&key) {
                 break;
             }
-            let Some(record) = self.records.get(&key) else { break };
+            let Some(record) = self.records.get(&key) else {
+                break;
+            };
             at = record.parent.clone();
             let ends = record.has_value(LOG);
             passed.push(key);
@@ -146,7 +153,9 @@ impl Life {
     /// The writes of a checkpoint by path, task and index.
     pub(super) fn ordered_writes(&self, key: &Key) -> Vec<((String, i32), Pending)> {
         let writes = self.writes.get(key).into_iter().flatten();
-        let mut writes: Vec<_> = writes.map(|(slot, write)| (slot.clone(), write.clone())).collect();
+        let mut writes: Vec<_> = writes
+            .map(|(slot, write)| (slot.clone(), write.clone()))
+            .collect();
         writes.sort_by(|(a, x), (b, y)| (&x.path, &a.0, a.1).cmp(&(&y.path, &b.0, b.1)));
         writes
     }
@@ -160,9 +169,10 @@ impl Life {
         let of_namespace = self.records.keys().filter(|(ns, _)| ns == namespace);
         let (mut goes, mut needed) = (Vec::new(), BTreeSet::new());
         // Where nothing is a delta channel, nothing is needed.
-        let has_delta = self.records.iter().any(|((ns, _), record)| {
-            ns == namespace && record.metadata.contains_key(COUNTERS)
-        });
+        let has_delta = self
+            .records
+            .iter()
+            .any(|((ns, _), record)| ns == namespace && record.metadata.contains_key(COUNTERS));
         for key in of_namespace {
             let record = &self.records[key];
             if record.hidden || victims.contains(&key.1) {

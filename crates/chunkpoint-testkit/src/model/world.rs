@@ -32,7 +32,7 @@ pub(super) struct Held {
 /// A memory and what must be in it.
 pub(super) struct World<'a> {
     given: &'a Target,
-    reopened: Option<Target>,
+    reopened: &'a mut Option<Target>,
     pub(super) memory: Memory,
     pub(super) model: Model,
     pub(super) held: Vec<Held>,
@@ -41,11 +41,12 @@ pub(super) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(target: &'a Target, seed: u64) -> Self {
+    pub(super) fn new(given: &'a Target, reopened: &'a mut Option<Target>, seed: u64) -> Self {
+        let memory = memory(reopened.as_ref().unwrap_or(given), None, None);
         Self {
-            given: target,
-            reopened: None,
-            memory: memory(target, None, None),
+            given,
+            reopened,
+            memory,
             model: Model::default(),
             held: Vec::new(),
             rng: Rng::new(!seed),
@@ -73,7 +74,13 @@ impl<'a> World<'a> {
         match op {
             Op::Draft { .. } => self.draft(op).await?,
             Op::Late { held, edits } => self.late(*held, edits).await?,
-            Op::Put { place, parent, id, given, run } => {
+            Op::Put {
+                place,
+                parent,
+                id,
+                given,
+                run,
+            } => {
                 self.put(*place, *parent, *id, given, *run).await?;
             }
             Op::Writes { .. } => self.writes(op).await?,
@@ -108,7 +115,8 @@ impl<'a> World<'a> {
         if self.target().capabilities().persistent {
             // Handles of the closed store are no longer of use.
             self.held.clear();
-            self.reopened = self.target().reopened().await;
+            let reopened = self.target().reopened().await;
+            *self.reopened = reopened;
         }
         self.memory = self.fresh_memory();
         Ok(())
@@ -124,7 +132,9 @@ impl<'a> World<'a> {
     fn id(&self, place: Place, which: Which) -> Option<String> {
         let (thread, namespace) = self.names(place);
         let life = self.model.threads.get(&thread);
-        let visible = life.map(|life| life.visible(&namespace)).unwrap_or_default();
+        let visible = life
+            .map(|life| life.visible(&namespace))
+            .unwrap_or_default();
         let back = match which {
             Which::Latest => 0,
             Which::Back(back) => back as usize,
@@ -150,7 +160,15 @@ impl<'a> World<'a> {
     }
 
     async fn draft(&mut self, op: &Op) -> Outcome {
-        let Op::Draft { place, on, edits, id, run, fenced } = op else {
+        let Op::Draft {
+            place,
+            on,
+            edits,
+            id,
+            run,
+            fenced,
+        } = op
+        else {
             return Ok(());
         };
         let (thread_id, namespace) = self.names(*place);
@@ -188,7 +206,10 @@ impl<'a> World<'a> {
             parent: parent.clone(),
             time_ms,
             metadata,
-            seen: base.as_ref().map(|base| base.seen.clone()).unwrap_or_default(),
+            seen: base
+                .as_ref()
+                .map(|base| base.seen.clone())
+                .unwrap_or_default(),
             cells: base.map(|base| base.cells).unwrap_or_default(),
             ..Record::default()
         };
@@ -197,7 +218,11 @@ impl<'a> World<'a> {
         let key = key(draft.id());
         let committed = thread.commit(draft).await;
         if fenced && parent != latest.map(|(id, _)| id) {
-            return expect(committed.map(|_| ()), ErrorKind::Conflict, "a stale expectation");
+            return expect(
+                committed.map(|_| ()),
+                ErrorKind::Conflict,
+                "a stale expectation",
+            );
         }
         let snapshot = committed.map_err(text)?;
         self.model.commit(&thread_id, &key, record);
@@ -211,9 +236,15 @@ impl<'a> World<'a> {
             return Ok(());
         }
         if self.rng.one_in(6) {
-            let value = values::snapshot(Content { seed: self.rng.next_u64(), items: 1 });
+            let value = values::snapshot(Content {
+                seed: self.rng.next_u64(),
+                items: 1,
+            });
             draft.set(LOG, value.clone()).map_err(text)?;
-            let cell = Cell { version: None, value: Some(value) };
+            let cell = Cell {
+                version: None,
+                value: Some(value),
+            };
             record.cells.insert(LOG.into(), cell);
         } else {
             draft.remove(LOG).map_err(text)?;
@@ -226,10 +257,18 @@ impl<'a> World<'a> {
     async fn committed(&mut self, snapshot: Snapshot, thread: String, key: Key) -> Outcome {
         if let Some(record) = self.model.record(&thread, &key).cloned() {
             let found = snapshot.load().await.map_err(text)?;
-            check(found == record.values(), || format!("{snapshot:?} is not as committed"))?;
+            check(found == record.values(), || {
+                format!("{snapshot:?} is not as committed")
+            })?;
             if self.rng.one_in(4) {
                 let life = self.model.life(&thread).number;
-                self.held.push(Held { snapshot, thread, key, life, record });
+                self.held.push(Held {
+                    snapshot,
+                    thread,
+                    key,
+                    life,
+                    record,
+                });
             }
         }
         Ok(())
@@ -244,9 +283,12 @@ impl<'a> World<'a> {
         let mut draft = held.snapshot.draft().map_err(text)?;
         let thread = held.snapshot.thread().clone();
         let life = self.model.threads.get(&thread_id).map(|life| life.number);
-        let base = self.model.visible(&thread_id, &parent);
-        let current = base.is_some_and(|base| base.commit == held.record.commit)
-            && life == Some(held.life);
+        let base = self.model.record(&thread_id, &parent);
+        if base.is_some_and(|base| base.hidden) {
+            return Ok(());
+        }
+        let current =
+            base.is_some_and(|base| base.commit == held.record.commit) && life == Some(held.life);
         let metadata = self.metadata(&parent.0, 9);
         draft.metadata(metadata.clone());
         let mut record = Record {
@@ -287,7 +329,9 @@ impl<'a> World<'a> {
         let parent = parent.and_then(|which| self.id(place, which));
         let key = (namespace.clone(), named(id));
         let base = parent.as_ref().and_then(|id| {
-            self.model.visible(&thread_id, &(namespace.clone(), id.clone())).cloned()
+            self.model
+                .visible(&thread_id, &(namespace.clone(), id.clone()))
+                .cloned()
         });
         let old = base.clone().unwrap_or_default().cells;
         let mut checkpoint = Checkpoint {
@@ -317,15 +361,22 @@ impl<'a> World<'a> {
                     continue;
                 }
             };
-            checkpoint.channel_versions.insert(channel.clone(), version.clone());
+            checkpoint
+                .channel_versions
+                .insert(channel.clone(), version.clone());
             new.insert(channel.clone(), version);
             if let Some(value) = value {
                 checkpoint.channel_values.insert(channel, value);
             }
         }
         let seen = checkpoint.channel_versions.clone();
-        checkpoint.versions_seen.insert(format!("node {}", self.step % 3), seen);
-        let borrows = checkpoint.channel_versions.keys().any(|name| !new.contains_key(name));
+        checkpoint
+            .versions_seen
+            .insert(format!("node {}", self.step % 3), seen);
+        let borrows = checkpoint
+            .channel_versions
+            .keys()
+            .any(|name| !new.contains_key(name));
         let mut config = Config::new(&thread_id).with_ns(&namespace);
         config.checkpoint_id.clone_from(&parent);
         let metadata = self.metadata(&namespace, run);
@@ -336,7 +387,11 @@ impl<'a> World<'a> {
             metadata: metadata.clone(),
             ..record
         };
-        let put = self.memory.saver().put(&config, checkpoint, metadata, &new).await;
+        let put = self
+            .memory
+            .saver()
+            .put(&config, checkpoint, metadata, &new)
+            .await;
         if borrows && parent.is_some() && base.is_none() {
             let what = "borrowing from a parent that is not there";
             return expect(put.map(|_| ()), ErrorKind::ParentGone, what);
@@ -384,7 +439,9 @@ impl<'a> World<'a> {
             } else if let Some(cell) = parent.get(name).filter(has) {
                 cell.value.clone()
             } else {
-                let mut newest = visible.iter().filter_map(|(_, record)| record.cells.get(name));
+                let mut newest = visible
+                    .iter()
+                    .filter_map(|(_, record)| record.cells.get(name));
                 newest.find(has).and_then(|cell| cell.value.clone())
             };
             let version = Some(version.clone());
@@ -401,7 +458,14 @@ impl<'a> World<'a> {
     }
 
     async fn writes(&mut self, op: &Op) -> Outcome {
-        let Op::Writes { place, of, task, path, writes } = op else {
+        let Op::Writes {
+            place,
+            of,
+            task,
+            path,
+            writes,
+        } = op
+        else {
             return Ok(());
         };
         let (thread_id, namespace) = self.names(*place);
@@ -443,7 +507,16 @@ impl<'a> World<'a> {
             }
             let path = path.clone();
             let doubtful = false;
-            stored.insert(slot, Pending { path, channel, item, came_ms, doubtful });
+            stored.insert(
+                slot,
+                Pending {
+                    path,
+                    channel,
+                    item,
+                    came_ms,
+                    doubtful,
+                },
+            );
         }
         Ok(())
     }
@@ -487,7 +560,8 @@ impl<'a> World<'a> {
                 continue;
             }
             let mut newest = BTreeSet::new();
-            self.model.remove_where(thread, |ns, _, _| !newest.insert(ns.to_owned()));
+            self.model
+                .remove_where(thread, |ns, _, _| !newest.insert(ns.to_owned()));
         }
         Ok(())
     }
@@ -556,7 +630,13 @@ impl<'a> World<'a> {
             (Some(snapshot), Some(record)) => {
                 let life = self.model.life(&thread_id).number;
                 let thread = thread_id;
-                self.held.push(Held { snapshot, thread, key, life, record });
+                self.held.push(Held {
+                    snapshot,
+                    thread,
+                    key,
+                    life,
+                    record,
+                });
                 Ok(())
             }
             (found, _) => Err(format!("checkpoint {key:?} is there: {}", found.is_some())),
@@ -576,11 +656,7 @@ fn memory(target: &Target, max_history: Option<usize>, max_age: Option<Duration>
 
 /// Applies edits to a draft and to plain values; what the draft must refuse,
 /// it must refuse.
-fn edit(
-    draft: &mut Draft,
-    cells: &mut BTreeMap<String, Cell>,
-    edits: &[(u8, Edit)],
-) -> Outcome {
+fn edit(draft: &mut Draft, cells: &mut BTreeMap<String, Cell>, edits: &[(u8, Edit)]) -> Outcome {
     for (channel, edit) in edits {
         let name = CHANNELS[*channel as usize % CHANNELS.len()];
         let old = cells.get(name).and_then(|cell| cell.value.clone());
@@ -621,7 +697,10 @@ fn edit(
                 Value::List(list)
             }
         };
-        let cell = Cell { version: None, value: Some(value) };
+        let cell = Cell {
+            version: None,
+            value: Some(value),
+        };
         cells.insert(name.to_owned(), cell);
     }
     Ok(())

@@ -13,49 +13,47 @@ use super::view::{Standing, View};
 
 impl ObjectBackend {
     pub(super) async fn commit_pack(&self, commit: Commit) -> Result<Committed> {
-        let lives = self.lives(&commit.thread).await?;
-        let view = match &lives.current {
-            Some(life) => self.load(life).await?,
-            None => View::default(),
-        };
-        if let Some(life) = &lives.current
-            && let Some(pack) = view.pack(commit.pack)
-        {
-            let fenced = pack.fenced;
-            return self.finish(life, commit.pack, fenced).await;
+        if commit.expect_latest.is_some() && !self.conditional {
+            let message = "fencing takes create-if-absent";
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        match &commit.base {
-            // Sent again after the life it had started was ended: it was
-            // applied then, and must not start the same life anew.
-            Base::Root { fresh } if lives.has_ended(*fresh) => return Ok(committed(*fresh)),
-            Base::Root { .. } => {}
-            Base::Borrow { incarnation, from } => {
-                if lives.current.as_ref().map(|life| life.incarnation) != Some(*incarnation) {
-                    return Err(parent_gone("the thread was deleted"));
+        let current = self.current(&commit.thread).await?;
+        let life = match &commit.base {
+            Base::Borrow { incarnation, .. } => {
+                current.filter(|life| life.incarnation == *incarnation)
+            }
+            Base::Root { fresh } => {
+                if let (None, Some(expected)) = (&current, &commit.expect_latest) {
+                    // Before a life is started in vain.
+                    expect(&View::default(), &commit, expected.as_ref())?;
                 }
-                for parent in from {
-                    let current = view.current(&parent.key).map(|(pack, _)| pack);
-                    if current != Some(parent.pack) {
-                        let id = quote(&parent.key.id);
-                        let message = format!("checkpoint {id} was removed or replaced");
-                        return Err(parent_gone(&message));
-                    }
+                let Some(life) = self.start(&commit.thread, *fresh).await? else {
+                    // The life it started, now or when it was sent before, was
+                    // ended since: it counts as made just before.
+                    return Ok(committed(*fresh));
+                };
+                Some(life)
+            }
+        };
+        let Some(life) = life else {
+            return Err(parent_gone("the thread was deleted"));
+        };
+        let view = self.load(&life).await?;
+        if let Some(pack) = view.pack(commit.pack) {
+            return self.finish(&life, commit.pack, pack.fenced).await;
+        }
+        if let Base::Borrow { from, .. } = &commit.base {
+            for parent in from {
+                let current = view.current(&parent.key).map(|(pack, _)| pack);
+                if current != Some(parent.pack) {
+                    let id = quote(&parent.key.id);
+                    let message = format!("checkpoint {id} was removed or replaced");
+                    return Err(parent_gone(&message));
                 }
             }
         }
         if let Some(expected) = &commit.expect_latest {
-            if !self.conditional {
-                let message = "fencing takes create-if-absent";
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            }
             expect(&view, &commit, expected.as_ref())?;
-        }
-        let life = match (lives.current, &commit.base) {
-            (Some(life), _) => life,
-            (None, Base::Root { fresh }) => self.start(&commit.thread, *fresh).await?,
-            (None, Base::Borrow { .. }) => return Err(parent_gone("the thread was deleted")),
-        };
-        if let Some(expected) = &commit.expect_latest {
             self.fence(&life, &commit, expected.as_ref()).await?;
         }
         let (pack, fenced) = (commit.pack, commit.expect_latest.is_some());

@@ -116,16 +116,20 @@ impl ObjectBackend {
         Ok(self.lives(thread).await?.current)
     }
 
-    /// The current life, or a new one.
+    /// The current life, or a new one. `None` if `fresh` has begun and ended:
+    /// whoever brought it is late, and what it wants to add has ended with it.
     ///
     /// With create-if-absent, the first to create life n decides its
     /// incarnation. Without, all who start life n must name it alike, so the
     /// name is made from the thread and n, and `fresh` is not used.
-    pub(super) async fn start(&self, thread: &str, fresh: Incarnation) -> Result<Life> {
+    pub(super) async fn start(&self, thread: &str, fresh: Incarnation) -> Result<Option<Life>> {
         loop {
             let lives = self.lives(thread).await?;
-            if let Some(current) = lives.current {
-                return Ok(current);
+            if lives.has_ended(fresh) {
+                return Ok(None);
+            }
+            if lives.current.is_some() {
+                return Ok(lives.current);
             }
             self.map.put(&names::index(thread), Object::Flag).await;
             let name = life_name(thread, lives.next);

@@ -183,12 +183,10 @@ impl ObjectBackend {
     }
 
     async fn put_call(&self, put: PutWrites) -> Result<()> {
-        let lives = self.lives(&put.thread).await?;
-        let life = match lives.current {
-            Some(life) => life,
-            // Sent again after the life it had started was ended.
-            None if lives.has_been(put.fresh) => return Ok(()),
-            None => self.start(&put.thread, put.fresh).await?,
+        // Sent again after the life it had started was ended: there is nothing
+        // left to add to.
+        let Some(life) = self.start(&put.thread, put.fresh).await? else {
+            return Ok(());
         };
         let calls = self.list_in(&life, &names::writes(&put.key)).await;
         let call = format!("-{}", put.write_id);

@@ -208,8 +208,9 @@ impl Client {
             let mut ledger = self.world.ledger.borrow_mut();
             match change {
                 Change::Remove => ledger.removal_begins(place),
-                Change::Pin(false) => ledger.unpin_begins(place),
-                Change::Pin(true) | Change::Hide { .. } => {}
+                Change::Pin(false) => ledger.unpin_begins(place.0, &row.record.key),
+                Change::Hide { .. } => ledger.hide_begins(place),
+                Change::Pin(true) => {}
             }
         }
         self.world
@@ -292,7 +293,15 @@ impl Client {
         let had = self.world.ledger.borrow_mut().copy_begins(source);
         self.world
             .trace(|| format!("{}: copies {source} to {target} {fresh}", self.backend));
+        let meets = || {
+            if !self.world.map.is_conditional() {
+                let mut ledger = self.world.ledger.borrow_mut();
+                ledger.copy_may_replace(source, target);
+            }
+        };
+        meets();
         let result = self.backend.copy_thread(source, target, fresh).await;
+        meets();
         self.world
             .trace(|| format!("{}: copy {fresh} gave {result:?}", self.backend));
         match result {

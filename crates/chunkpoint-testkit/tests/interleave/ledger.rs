@@ -34,10 +34,13 @@ pub(crate) struct Ledger {
     pub(crate) crashed: Vec<Commit>,
     retried: BTreeSet<PackId>,
     removing: BTreeSet<Place>,
+    hiding: BTreeSet<Place>,
     removed: BTreeSet<Place>,
     ending: BTreeSet<Incarnation>,
     ended: BTreeSet<Incarnation>,
     pinned: BTreeSet<Place>,
+    /// Records that somebody has begun to unpin: no pin of theirs is relied on.
+    unpinned: BTreeSet<(Incarnation, RecordKey)>,
     seen: BTreeSet<Place>,
     gone: BTreeSet<Place>,
 }
@@ -57,8 +60,11 @@ impl Ledger {
     pub(crate) fn commit_begins(&mut self, thread: &'static str, key: &RecordKey, pack: PackId) {
         let now = self.tick();
         let commits = self.commits.entry((thread, key.clone())).or_default();
-        if commits.insert(pack, (now, None)).is_some() {
+        if commits.contains_key(&pack) {
+            // It may have happened at the first attempt already.
             self.retried.insert(pack);
+        } else {
+            commits.insert(pack, (now, None));
         }
     }
 
@@ -83,10 +89,13 @@ impl Ledger {
         );
         let earlier = self.fenced.entry(winners).or_default().clone();
         for (pack, other) in &earlier {
-            let beyond = expected.is_none_or(|expected| &*other.1.id > expected);
-            let stands = self.must_be_there((place.0, *pack), other);
+            // One that does not move the latest may have come before the other.
+            let beyond = |id: &str| expected.is_none_or(|expected| id > expected);
+            let both = beyond(&other.1.id) && beyond(&key.id) && *pack != place.1;
+            let before = (place.0, *pack);
+            let stands = self.must_be_there(before, other) && !self.hiding.contains(&before);
             assert!(
-                !(beyond && stands && *pack != place.1),
+                !(both && stands),
                 "{pack} and {} both committed to the latest {expected:?}",
                 place.1
             );
@@ -113,6 +122,10 @@ impl Ledger {
         self.removing.insert(place);
     }
 
+    pub(crate) fn hide_begins(&mut self, place: Place) {
+        self.hiding.insert(place);
+    }
+
     pub(crate) fn removal_succeeds(&mut self, place: Place) {
         self.removed.insert(place);
     }
@@ -121,8 +134,8 @@ impl Ledger {
         self.pinned.insert(place);
     }
 
-    pub(crate) fn unpin_begins(&mut self, place: Place) {
-        self.pinned.remove(&place);
+    pub(crate) fn unpin_begins(&mut self, incarnation: Incarnation, key: &RecordKey) {
+        self.unpinned.insert((incarnation, key.clone()));
     }
 
     pub(crate) fn delete_begins(&mut self, incarnation: Incarnation) {
@@ -140,6 +153,23 @@ impl Ledger {
             acked.filter(|(place, name)| name.0 == source && self.must_be_there(**place, name));
         let here = here.map(|(place, name)| (*place, name.clone())).collect();
         (self.tick(), here)
+    }
+
+    /// Without create-if-absent, what is copied may meet what others commit
+    /// to the target at the same time, and replace it.
+    pub(crate) fn copy_may_replace(&mut self, source: &'static str, target: &'static str) {
+        let now = self.tick();
+        let names = self.commits.iter().filter(|(name, _)| name.0 == source);
+        let names: Vec<_> = names
+            .map(|(name, packs)| (name.1.clone(), packs.clone()))
+            .collect();
+        for (key, packs) in names {
+            let commits = self.commits.entry((target, key)).or_default();
+            for pack in packs.into_keys() {
+                // As if it were being committed again, also if it was once.
+                commits.entry(pack).or_insert((now, None)).1 = None;
+            }
+        }
     }
 
     pub(crate) fn copy_succeeds(
@@ -169,7 +199,9 @@ impl Ledger {
         let others = commits.iter().filter(|(pack, _)| **pack != place.1);
         let mut others = others.map(|(_, (_, succeeded))| succeeded);
         let replaced = others.any(|succeeded| succeeded.is_none_or(|at| at > *began));
-        let removing = self.removing.contains(&place) && !self.pinned.contains(&place);
+        let pinned =
+            self.pinned.contains(&place) && !self.unpinned.contains(&(place.0, name.1.clone()));
+        let removing = self.removing.contains(&place) && !pinned;
         !replaced && !removing && !self.ending.contains(&place.0)
     }
 

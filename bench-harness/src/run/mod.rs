@@ -1,5 +1,7 @@
 //! Runs a scenario and writes its result.
 
+mod print;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,7 +19,6 @@ use crate::result::{
 };
 use crate::scenario::{Entry, Model, Scenario, Source};
 use crate::subject::{BackendKind, Variant, snapshot_len};
-use crate::table::Table;
 use crate::workload::{self, Summary, TraceFile};
 
 /// What the caller wants of a run.
@@ -93,7 +94,7 @@ pub fn run(entry: &Entry, mut scenario: Scenario, options: &Options) -> Result<D
         };
         let started = unix_millis();
         let result = run.on(backend, started)?;
-        print(&result);
+        print::print(&result);
         let path = result::write(&options.out, started, &result)?;
         println!("result: {}\n", path.display());
         done.ok &= result.is_ok();
@@ -165,7 +166,7 @@ fn summarize(scenario: &Scenario, trace: Option<&TraceFile>) -> Result<Summary> 
     };
     let conversations = workload::open(&scenario.workload, trace, honour_cuts)?;
     let mut display = Display::new("workload");
-    let label = "messages read".to_string();
+    let label = "messages".to_string();
     let mut told = Instant::now();
     let summary = Summary::of(conversations, |done| {
         if told.elapsed().as_millis() >= 100 {
@@ -210,7 +211,7 @@ impl Run<'_> {
         for variant in self.scenario.cells.all().filter(chosen) {
             let baseline = self.scenario.cells.baselines.contains(&variant);
             let cell = match self.obstacle(variant) {
-                Some(why) => Cell::missing(variant, baseline, why),
+                Some(why) => Cell::skipped(variant, baseline, why),
                 None => Cell::of(
                     cell::run(&self.job(backend, variant, scratch.path())?)?,
                     baseline,
@@ -351,92 +352,4 @@ impl Run<'_> {
         }
         warnings
     }
-}
-
-/// The figures that a run prints, where it has them.
-const SHOWN: &[&str] = &[
-    "puts",
-    "put_p50_ns",
-    "put_p99_ns",
-    "put_short_p50_ns",
-    "put_long_p50_ns",
-    "put_cpu_us",
-    "stored_bytes_mean",
-    "write_amplification",
-    "at_rest_bytes",
-    "total_at_rest_bytes",
-    "live_bytes",
-    "load_latest_p50_ns",
-    "load_latest_mean_ns",
-    "tail_read_p50_ns",
-    "cold_tail_p50_ns",
-    "cold_tail_round_trips",
-    "cold_tail_bytes_read",
-    "cold_tail_rss_growth_bytes",
-    "state_read_p50_ns",
-    "states_verified",
-    "write_rss_peak_bytes",
-    "write_rss_growth_bytes",
-    "load_latest_rss_growth_bytes",
-    "rss_slope_bytes_per_100k",
-    "heap_slope_bytes_per_100k",
-];
-
-/// Prints a result for a person.
-fn print(result: &RunResult) {
-    let environment = &result.environment;
-    println!(
-        "\n{} on {}, durability {}; {} × {}, {}, {}",
-        result.scenario.name,
-        result.backend.kind,
-        json!(result.backend.durability)
-            .as_str()
-            .unwrap_or_default(),
-        environment.cores,
-        environment.cpu,
-        environment.kernel,
-        environment.filesystem,
-    );
-    let header = result.cells.iter().map(|cell| cell.variant.to_string());
-    let mut table = Table::new(std::iter::once(String::new()).chain(header));
-    for name in SHOWN {
-        let values: Vec<_> = result
-            .cells
-            .iter()
-            .map(|cell| {
-                let unit = figures::unit(&format!("{}.{name}", cell.variant))?;
-                Some(figures::format(*cell.figures.get(*name)?, unit))
-            })
-            .collect();
-        if values.iter().any(Option::is_some) {
-            let values = values
-                .into_iter()
-                .map(|value| value.unwrap_or_else(|| "–".into()));
-            table.row(std::iter::once(name.to_string()).chain(values));
-        }
-    }
-    print!("{}", table.to_text());
-    for cell in &result.cells {
-        let what = if cell.verdict.ok { "note" } else { "FAILED" };
-        for line in cell.verdict.failures.iter().chain(&cell.verdict.notes) {
-            println!("{what}: {}: {line}", cell.variant);
-        }
-    }
-    let mut table = Table::new(["expected", "limit", "measured", ""]);
-    for expected in &result.expectations {
-        let outcome = match expected.outcome {
-            Outcome::Met => "met",
-            Outcome::Missed => "MISSED",
-            Outcome::NotMeasured => "not measured",
-        };
-        let (limit, measured) = (expected.limit_text(), expected.measured_text());
-        table.row([expected.name.as_str(), &limit, &measured, outcome]);
-    }
-    if !table.is_empty() {
-        print!("\n{}", table.to_text());
-    }
-    result
-        .warnings
-        .iter()
-        .for_each(|warning| println!("warning: {warning}"));
 }

@@ -1,0 +1,108 @@
+//! Shows a result to whoever ran it.
+
+use serde_json::json;
+
+use crate::figures;
+use crate::result::{Outcome, RunResult};
+use crate::table::Table;
+
+/// The figures that a run prints, where it has them.
+const SHOWN: &[&str] = &[
+    "puts",
+    "put_p50_ns",
+    "put_p99_ns",
+    "paired_put_p50_ns",
+    "put_short_p50_ns",
+    "put_long_p50_ns",
+    "put_cpu_us",
+    "put_cpu_ms_per_mb",
+    "stored_bytes_mean",
+    "stored_bytes_end_mean",
+    "write_amplification",
+    "at_rest_bytes",
+    "total_at_rest_bytes",
+    "live_bytes",
+    "load_latest_p50_ns",
+    "load_latest_mean_ns",
+    "paired_load_latest_mean_ns",
+    "tail_read_p50_ns",
+    "cold_tail_p50_ns",
+    "cold_tail_round_trips",
+    "cold_tail_bytes_read",
+    "cold_tail_rss_growth_bytes",
+    "state_read_p50_ns",
+    "states_verified",
+    "write_rss_peak_bytes",
+    "write_rss_growth_bytes",
+    "load_latest_rss_growth_bytes",
+    "rss_slope_bytes_per_100k",
+    "heap_slope_bytes_per_100k",
+];
+
+/// Prints a result for a person.
+pub(super) fn print(result: &RunResult) {
+    let environment = &result.environment;
+    println!(
+        "\n{} on {}, durability {}; {} × {}, {}, {}",
+        result.scenario.name,
+        result.backend.kind,
+        json!(result.backend.durability)
+            .as_str()
+            .unwrap_or_default(),
+        environment.cores,
+        environment.cpu,
+        environment.kernel,
+        environment.filesystem,
+    );
+    let header = result.cells.iter().map(|cell| cell.variant.to_string());
+    let mut table = Table::new(std::iter::once(String::new()).chain(header));
+    for name in SHOWN {
+        let values: Vec<_> = result
+            .cells
+            .iter()
+            .map(|cell| {
+                let unit = figures::unit(&format!("{}.{name}", cell.variant))?;
+                Some(figures::format(*cell.figures.get(*name)?, unit))
+            })
+            .collect();
+        if values.iter().any(Option::is_some) {
+            let values = values
+                .into_iter()
+                .map(|value| value.unwrap_or_else(|| "–".into()));
+            table.row(std::iter::once(name.to_string()).chain(values));
+        }
+    }
+    print!("{}", table.to_text());
+    for cell in &result.cells {
+        let (variant, verdict) = (cell.variant, &cell.verdict);
+        verdict
+            .skipped
+            .iter()
+            .for_each(|why| println!("skipped: {variant}: {why}"));
+        verdict
+            .failures
+            .iter()
+            .for_each(|why| println!("FAILED: {variant}: {why}"));
+        verdict
+            .notes
+            .iter()
+            .for_each(|note| println!("note: {variant}: {note}"));
+    }
+    let mut table = Table::new(["expected", "limit", "measured", ""]);
+    for expected in &result.expectations {
+        let outcome = match expected.outcome {
+            Outcome::Met => "met",
+            Outcome::Missed => "MISSED",
+            Outcome::NotMeasured => "not measured",
+        };
+        let (limit, measured) = (expected.limit_text(), expected.measured_text());
+        table.row([expected.name.as_str(), &limit, &measured, outcome]);
+    }
+    if !table.is_empty() {
+        print!("\n{}", table.to_text());
+    }
+    result
+        .warnings
+        .iter()
+        .for_each(|warning| println!("warning: {warning}"));
+}
