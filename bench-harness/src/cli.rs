@@ -31,7 +31,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   chunkpoint-bench list                            what can be run, and why
-  chunkpoint-bench run quick                       a first look, two minutes
+  chunkpoint-bench run quick                       a first look, under two minutes
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst
   chunkpoint-bench run single-session --quick --variant default --variant floor
   chunkpoint-bench report                          make results/README.md

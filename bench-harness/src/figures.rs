@@ -247,6 +247,10 @@ const OPS: &[(&str, &str)] = &[
         "of the floor: a cold tail read of the engine beside it",
     ),
     (
+        "runtime_hop",
+        "of the floor: an empty closure handed to a thread for blocking calls, and back",
+    ),
+    (
         "put_short",
         "a commit to a short thread, taking turns with `put_long`",
     ),

@@ -1,6 +1,6 @@
 //! The harness that measures Chunkpoint.
 //!
-//! A [scenario](scenario) says what is stored, which variants store it and what is
+//! A [scenario] says what is stored, which variants store it and what is
 //! expected. Each variant is a [cell]: it runs in processes of its own, on fresh
 //! storage, and every answer it gives is compared with an [oracle](workload). What
 //! the [instruments](measure) say goes into one [result] a run; the [report] is

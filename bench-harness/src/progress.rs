@@ -1,7 +1,7 @@
 //! Progress of long work: a bar on a terminal, a line now and then elsewhere.
 //!
 //! A cell runs in a process of its own, so its progress crosses a pipe: the cell
-//! writes lines that start with [`MARK`] to its standard error, the parent reads
+//! writes lines that start with `MARK` to its standard error, the parent reads
 //! them and shows them.
 
 use std::io::IsTerminal;

@@ -289,6 +289,17 @@ fn what_is_unknown_is_an_error_that_lists_what_is_known() {
         (&["run", "quick", "--variant", "magic"], "full-snapshot"),
         (&["run", "retention", "--variant", "floor"], "no-op"),
         (&["run", "retention", "--trace", "x"], "replay"),
+        (
+            &[
+                "run",
+                "quick",
+                "--backend",
+                "memory",
+                "--durability",
+                "disk",
+            ],
+            "buffered",
+        ),
     ] {
         let output = place.bench(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output));

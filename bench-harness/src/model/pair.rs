@@ -37,12 +37,18 @@ pub(super) struct Timed<T> {
     pub(super) io: Io,
     /// What the engine took for the same, if there is one beside.
     pub(super) leader_took: Option<Duration>,
+    /// What it took to hand an empty closure to a thread for blocking calls, if that
+    /// was tried: what every file call from asynchronous code adds to the floor.
+    pub(super) hop: Option<Duration>,
 }
 
 impl<T> Timed<T> {
     /// Books the latencies under the operation's name, the engine's as `paired-`.
     pub(super) fn book(&self, op: &str, recorder: &mut Recorder) -> Result<()> {
         recorder.op(op, self.took)?;
+        if let Some(took) = self.hop {
+            recorder.op("runtime-hop", took)?;
+        }
         match self.leader_took {
             Some(took) => recorder.op(&format!("paired-{op}"), took),
             None => Ok(()),
@@ -96,15 +102,19 @@ impl Sessions {
     }
 
     pub(super) async fn put(&mut self, change: Change) -> Result<Timed<String>> {
-        let mut leader_took = None;
+        let (mut leader_took, mut hop) = (None, None);
         if let Some((subject, session)) = &mut self.leader {
             let led = timed(subject, session.put(change.clone())).await?;
             leader_took = Some(led.took);
             self.own.1.follow(led.io);
+            let start = Instant::now();
+            let hopped = tokio::task::spawn_blocking(|| {}).await;
+            hop = hopped.is_ok().then(|| start.elapsed());
         }
         let (subject, session) = &mut self.own;
         Ok(Timed {
             leader_took,
+            hop,
             ..timed(subject, session.put(change)).await?
         })
     }
@@ -154,5 +164,6 @@ async fn timed<T>(
         took,
         io: subject.io().since(before),
         leader_took: None,
+        hop: None,
     })
 }

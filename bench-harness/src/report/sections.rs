@@ -37,6 +37,7 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
             ("put p50", "put_p50_ns"),
             ("put p99", "put_p99_ns"),
             ("engine in turns, put p50", "paired_put_p50_ns"),
+            ("runtime hop p50", "runtime_hop_p50_ns"),
             ("put p50, short thread", "put_short_p50_ns"),
             ("put p50, long thread", "put_long_p50_ns"),
             ("puts a second", "put_per_s"),

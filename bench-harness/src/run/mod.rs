@@ -75,16 +75,12 @@ pub fn run(entry: &Entry, mut scenario: Scenario, options: &Options) -> Result<D
         figures::format(workload.raw_bytes as f64, figures::Unit::Bytes),
         figures::format(workload.snapshot_bytes as f64, figures::Unit::Bytes),
     );
-    let backends = match options.backends.as_slice() {
-        [] => &scenario.cells.backends[..1],
-        given => given,
-    };
     let mut done = Done {
         ok: true,
         missed: false,
         paths: Vec::new(),
     };
-    for &backend in backends {
+    for &backend in backends(&scenario, options) {
         let run = Run {
             entry,
             scenario: &scenario,
@@ -105,6 +101,19 @@ pub fn run(entry: &Entry, mut scenario: Scenario, options: &Options) -> Result<D
         done.paths.push(path);
     }
     Ok(done)
+}
+
+/// The backends asked for, or the scenario's first.
+fn backends<'a>(scenario: &'a Scenario, options: &'a Options) -> &'a [BackendKind] {
+    match options.backends.as_slice() {
+        [] => &scenario.cells.backends[..1],
+        given => given,
+    }
+}
+
+/// A durability as scenarios and results write it.
+fn name(durability: Durability) -> String {
+    json!(durability).as_str().unwrap_or_default().into()
 }
 
 /// Applies the options to the scenario, and checks that they fit.
@@ -144,6 +153,16 @@ fn prepare(scenario: &mut Scenario, options: &Options) -> Result<Option<TraceFil
         )));
     }
     if let Some(durability) = options.durability {
+        for backend in backends(scenario, options) {
+            if !backend.durabilities().contains(&durability) {
+                let known: Vec<_> = backend.durabilities().iter().map(|d| name(*d)).collect();
+                return Err(Error::Usage(format!(
+                    "the {backend} backend cannot be {}; known: {}",
+                    name(durability),
+                    known.join(", ")
+                )));
+            }
+        }
         scenario.cells.durability = durability;
     }
     if options.quick {
@@ -236,7 +255,7 @@ impl Run<'_> {
             scenario: self.info()?,
             backend: BackendInfo {
                 kind: backend,
-                durability: self.scenario.cells.durability,
+                durability: self.durability(backend),
                 config: self.config(),
             },
             machine,
@@ -251,6 +270,13 @@ impl Run<'_> {
         Ok(result)
     }
 
+    /// The durability asked for, or the most that the backend can give of it.
+    fn durability(&self, backend: BackendKind) -> Durability {
+        let asked = self.scenario.cells.durability;
+        let most = backend.durabilities().last().copied().unwrap_or_default();
+        asked.min(most)
+    }
+
     /// Why a variant cannot run; `None` if it can.
     fn obstacle(&self, variant: Variant) -> Option<&'static str> {
         let crowded = variant == Variant::Floor && self.scenario.load.clients > 1;
@@ -263,7 +289,7 @@ impl Run<'_> {
         Ok(Job {
             scenario: self.scenario.clone(),
             backend,
-            durability: self.scenario.cells.durability,
+            durability: self.durability(backend),
             variant,
             stages: Stage::of(&self.scenario.model, variant),
             sampling: self.sampling(variant),

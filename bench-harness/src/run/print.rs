@@ -12,6 +12,7 @@ const SHOWN: &[&str] = &[
     "put_p50_ns",
     "put_p99_ns",
     "paired_put_p50_ns",
+    "runtime_hop_p50_ns",
     "put_short_p50_ns",
     "put_long_p50_ns",
     "put_cpu_us",

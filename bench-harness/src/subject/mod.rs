@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chunkpoint_core::backend::Durability;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,16 @@ pub enum Variant {
     Floor,
     /// Nothing: what the harness itself costs.
     NoOp,
+}
+
+impl BackendKind {
+    /// What an acknowledged commit on it can be asked to survive; the default last.
+    pub fn durabilities(self) -> &'static [Durability] {
+        match self {
+            Self::File => &[Durability::Buffered, Durability::Process, Durability::Disk],
+            Self::Memory => &[Durability::Buffered],
+        }
+    }
 }
 
 impl fmt::Display for BackendKind {

@@ -20,7 +20,7 @@ use crate::list::Listing;
 use crate::row::read_pick;
 use crate::stats::IoStats;
 use crate::store::{Store, key_of};
-use crate::writer::{Op, submit};
+use crate::writer::{Caller, Op, Waits, submit};
 use crate::{chunks, condemned, threads};
 
 /// Most bytes of a chunk, a body, or all of one commit.
@@ -107,12 +107,14 @@ impl FsBackend {
     async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&Arc<Store>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Store, &Caller) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = self.store.clone();
+        let (caller, _waits) = Waits::new();
         let task = tokio::task::spawn_blocking(move || {
+            caller.check()?;
             store.check_open()?;
-            work(&store)
+            work(&store, &caller)
         });
         let outcome = task.await.unwrap_or_else(|error| {
             Err(Error::new(ErrorKind::Other, "the task was stopped").source(error))
@@ -171,7 +173,7 @@ impl CheckpointBackend for FsBackend {
         detail: Detail,
     ) -> Result<Vec<Option<RecordRow>>> {
         let (thread, picks) = (thread.to_owned(), picks.to_vec());
-        self.run("get", move |store| {
+        self.run("get", move |store, _| {
             let Some(view) = store.view(&key_of(&thread), &thread)? else {
                 return Ok(vec![None; picks.len()]);
             };
@@ -191,7 +193,7 @@ impl CheckpointBackend for FsBackend {
                 .map_err(|error| error.operation("list"))?;
             return Ok(stream::empty().boxed());
         }
-        let listing = self.run("list", move |store| {
+        let listing = self.run("list", move |store, _| {
             let view = store.view(&key_of(&query.thread), &query.thread)?;
             Ok(view.map(|view| Listing::new(view.reader(), view.state, query)))
         });
@@ -226,7 +228,7 @@ impl CheckpointBackend for FsBackend {
         names: &[ChunkName],
     ) -> Result<Vec<Option<Bytes>>> {
         let (thread, names) = (thread.to_owned(), names.to_vec());
-        self.run("chunks", move |store| {
+        self.run("chunks", move |store, _| {
             match store.view(&key_of(&thread), &thread)? {
                 Some(view) if view.state.header.incarnation == incarnation => {
                     chunks::read_chunks(&mut view.reader(), &view.state, &names)
@@ -262,7 +264,7 @@ impl CheckpointBackend for FsBackend {
     }
 
     async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>> {
-        self.run("condemned", move |store| {
+        self.run("condemned", move |store, _| {
             let Some(view) = store.view(&key_of(&query.thread), &query.thread)? else {
                 return Ok(None);
             };
@@ -285,9 +287,9 @@ impl CheckpointBackend for FsBackend {
         loop {
             let (dead, thread) = (dead.clone(), thread.clone());
             let step = self
-                .run("reclaim", move |store| {
+                .run("reclaim", move |store, caller| {
                     let (incarnation, before_ms) = (reclaim.incarnation, reclaim.before_ms);
-                    threads::reclaim(store, key, &thread, incarnation, before_ms, &dead)
+                    threads::reclaim(store, caller, key, &thread, incarnation, before_ms, &dead)
                 })
                 .await?;
             let (note, reclaimed) = match step {
@@ -305,23 +307,23 @@ impl CheckpointBackend for FsBackend {
 
     async fn delete_thread(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
         let thread: Arc<str> = thread.into();
-        self.run("delete_thread", move |store| {
-            threads::delete(store, &thread, incarnation)
+        self.run("delete_thread", move |store, caller| {
+            threads::delete(store, caller, &thread, incarnation)
         })
         .await
     }
 
     async fn copy_thread(&self, source: &str, target: &str, fresh: Incarnation) -> Result<()> {
         let (source, target) = (source.to_owned(), target.into());
-        self.run("copy_thread", move |store| {
-            threads::copy(store, &source, &target, fresh)
+        self.run("copy_thread", move |store, caller| {
+            threads::copy(store, caller, &source, &target, fresh)
         })
         .await
     }
 
     async fn incarnation(&self, thread: &str) -> Result<Option<Incarnation>> {
         let thread = thread.to_owned();
-        self.run("incarnation", move |store| {
+        self.run("incarnation", move |store, _| {
             let view = store.view(&key_of(&thread), &thread)?;
             Ok(view.map(|view| view.state.header.incarnation))
         })
@@ -329,7 +331,7 @@ impl CheckpointBackend for FsBackend {
     }
 
     async fn threads(&self, query: ListThreads) -> Result<Vec<Arc<str>>> {
-        self.run("threads", move |store| threads::list(store, &query))
+        self.run("threads", move |store, _| threads::list(store, &query))
             .await
     }
 

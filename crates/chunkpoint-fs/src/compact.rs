@@ -39,7 +39,8 @@ struct Build {
     packs: HashMap<PackId, u64>,
 }
 
-/// A test may stop a compaction at these points, as a crash would.
+/// A compaction may be stopped at these points: because nobody waits for it any
+/// more, or by a test, as a crash would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
     Copied,

@@ -8,12 +8,13 @@ use chunkpoint_core::{Applied, Error, ErrorKind, Result, quote};
 
 use crate::append::Appender;
 use crate::catalog::Page;
-use crate::compact::{self, Dead};
+use crate::compact::{self, Dead, Point};
 use crate::condemned::visit;
 use crate::lru::Key;
 use crate::ops::DeadChunks;
 use crate::order::latest;
 use crate::store::{Store, hex, key_of, log_names};
+use crate::writer::Caller;
 
 /// A log is compacted when at least so much of it is of no use, ...
 const LEAST_GARBAGE: u64 = 32 * 1024;
@@ -37,6 +38,7 @@ pub(crate) enum Step {
 /// Compacts a log if that pays, else tells what is dead in it.
 pub(crate) fn reclaim(
     store: &Store,
+    caller: &Caller,
     key: Key,
     thread: &Arc<str>,
     incarnation: Incarnation,
@@ -72,8 +74,15 @@ pub(crate) fn reclaim(
     let (end, garbage) = (view.state.end, view.state.garbage + bytes);
     let many = places.len() + view.state.dead.len() > MOST_DEAD;
     if garbage >= LEAST_GARBAGE && (garbage >= end / 2 || many) {
-        let compacted =
-            compact::compact(store, key, thread, &view, &places, before_ms, |_| Ok(()))?;
+        // Before the lock is had there is no hurry to find out.
+        let stop = |point| {
+            if point == Point::Locked {
+                caller.check()
+            } else {
+                Ok(())
+            }
+        };
+        let compacted = compact::compact(store, key, thread, &view, &places, before_ms, stop)?;
         if let Some(live_bytes) = compacted {
             let freed_bytes = end.saturating_sub(live_bytes);
             return Ok(Step::Done(Reclaimed {
@@ -105,9 +114,15 @@ pub(crate) fn reclaim(
 }
 
 /// Ends an incarnation: the log leaves its place, and goes.
-pub(crate) fn delete(store: &Store, thread: &Arc<str>, incarnation: Incarnation) -> Result<()> {
+pub(crate) fn delete(
+    store: &Store,
+    caller: &Caller,
+    thread: &Arc<str>,
+    incarnation: Incarnation,
+) -> Result<()> {
     let key = key_of(thread);
     let _lock = store.dir.lock(&key)?;
+    caller.check()?;
     let view = store.view(&key, thread)?;
     if view.is_none_or(|view| view.state.header.incarnation != incarnation) {
         return Ok(());
@@ -130,6 +145,7 @@ pub(crate) fn delete(store: &Store, thread: &Arc<str>, incarnation: Incarnation)
 /// Copies a thread.
 pub(crate) fn copy(
     store: &Store,
+    caller: &Caller,
     source: &str,
     target: &Arc<str>,
     fresh: Incarnation,
@@ -149,6 +165,7 @@ pub(crate) fn copy(
         let (log, state) = compact::copy(store, &view, &building, target, &key, fresh)?;
         store.catalog.add(&store.dir, target)?;
         let _lock = store.dir.lock(&key)?;
+        caller.check()?;
         if is_taken(store, &key, target, fresh)? {
             return Ok(());
         }

@@ -6,6 +6,7 @@
 //! not there.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkpoint_core::backend::{Alter, Altered, Commit, Committed, PutWrites};
@@ -121,6 +122,42 @@ impl Drop for Leader {
             };
             drop(abandoned);
         }
+    }
+}
+
+/// Whether somebody still waits for an operation.
+///
+/// A blocking task outlives the future that waits for it. It looks here once it
+/// holds the lock: then it either happens before anything that its caller does
+/// to the thread afterwards, or not at all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller(Arc<AtomicBool>);
+
+impl Caller {
+    /// Fails if the caller went away.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Unavailable, "the call was dropped"));
+        }
+        Ok(())
+    }
+}
+
+/// Marks the caller as gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waits(Caller);
+
+impl Waits {
+    /// A caller, and what it has to hold on to while it waits.
+    pub(crate) fn new() -> (Caller, Self) {
+        let caller = Caller::default();
+        (caller.clone(), Self(caller))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
     }
 }
 

@@ -1,4 +1,9 @@
 //! What opening and reading a long thread costs, counted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,5 +1,10 @@
 //! Torn writes are cut, flipped bits are told, and neither takes more with it
 //! than what it hit.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

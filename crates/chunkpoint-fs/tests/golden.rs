@@ -3,6 +3,11 @@
 //!
 //! `CHUNKPOINT_GOLDEN=write cargo test -p chunkpoint-fs --test golden` writes
 //! them anew; that is right only for a format that was never released.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,5 +1,10 @@
 //! Random operations on the filesystem and in memory have the same results,
 //! whatever is reopened, compacted or read through old locators in between.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,4 +1,9 @@
 //! Several backends on one directory, in one process and in two.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -163,5 +168,37 @@ async fn dropped_calls_leave_no_lock_and_no_half() {
                 .as_ref()
                 .is_none_or(|chunk| *chunk == commit.chunks[0])
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_expect_the_same_one_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let backends = [open(dir.path()), open(dir.path())];
+    let mut latest = None;
+    for round in 0..40u64 {
+        let calls: Vec<_> = (0..12)
+            .map(|n| {
+                // Ids neither ascend nor descend by who comes first.
+                let id = uuid(round * 100 + (n * 7) % 12);
+                let mut commit = root("t", &id, "body", vec![]);
+                commit.expect_latest = Some(latest.clone());
+                let backend = backends[n as usize % 2].clone();
+                tokio::spawn(async move { backend.commit(commit).await.map(|_| id) })
+            })
+            .collect();
+        let mut won = Vec::new();
+        for call in calls {
+            match call.await.unwrap() {
+                Ok(id) => won.push(id),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+                    assert!(error.is_certainly_not_applied());
+                }
+            }
+        }
+        assert_eq!(won.len(), 1, "round {round}");
+        latest = won.pop().map(Into::into);
+        assert_eq!(ids(&backends[1], "t").await.len() as u64, round + 1);
     }
 }

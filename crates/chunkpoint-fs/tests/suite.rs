@@ -1,4 +1,9 @@
 //! The promises of the trait, and those of the engine on top of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 

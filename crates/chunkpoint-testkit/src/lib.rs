@@ -1,6 +1,6 @@
 //! What a Chunkpoint backend is tested with.
 //!
-//! * [`backend_suite`]: one test for each promise of
+//! * [`mod@backend_suite`]: one test for each promise of
 //!   [`CheckpointBackend`](chunkpoint_core::backend::CheckpointBackend). Every
 //!   backend runs it with one line, [`backend_suite!`].
 //! * [`objects`]: a backend on an object store cut down to S3's powers, and a

@@ -1,4 +1,9 @@
 //! The suite on the object store, with and without create-if-absent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 

@@ -1,4 +1,9 @@
 //! The engine's suites on the in-memory backend.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +59,12 @@ async fn removed_checkpoints_take_no_memory() {
         if len == 40 {
             draft.splice("window", 0..1, []).unwrap();
         }
-        draft.append("window", [Item::text(format!("step {n} {}", "x".repeat(300)))]).unwrap();
+        draft
+            .append(
+                "window",
+                [Item::text(format!("step {n} {}", "x".repeat(300)))],
+            )
+            .unwrap();
         thread.commit(draft).await.unwrap();
         clock.advance(Duration::from_millis(100));
         if n % 50 == 49 {

@@ -1,4 +1,9 @@
 //! Compaction that is stopped where a crash may stop it, and that meets others.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,9 @@
 //! What the tests of this crate share.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::path::{Path, PathBuf};

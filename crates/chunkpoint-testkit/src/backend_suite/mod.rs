@@ -1,5 +1,5 @@
 //! The conformance suite of
-//! [`CheckpointBackend`](chunkpoint_core::backend::CheckpointBackend).
+//! [`CheckpointBackend`].
 //!
 //! One function for each promise of the trait, named after the behaviour and
 //! grouped by method. A backend says how a fresh store of it is made and runs
@@ -96,7 +96,7 @@ pub fn run<F: Fixture>(
     });
 }
 
-/// Makes one test of each behaviour of [`backend_suite`](crate::backend_suite).
+/// Makes one test of each behaviour of [`backend_suite`](mod@crate::backend_suite).
 #[macro_export]
 macro_rules! backend_suite {
     (optional $fixture:expr) => {

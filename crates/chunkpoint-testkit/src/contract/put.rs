@@ -267,8 +267,8 @@ pub async fn only_new_versions_are_stored(target: &Target) {
     };
     let none = whole("1").put(&saver).await;
     assert_eq!(values(&saver, &none).await, expected([]));
-    let foo = whole("2").set("foo", 1, text("bar")).put(&saver).await;
-    assert_eq!(values(&saver, &foo).await, expected([("foo", text("bar"))]));
+    let one = whole("2").set("foo", 1, text("bar")).put(&saver).await;
+    assert_eq!(values(&saver, &one).await, expected([("foo", text("bar"))]));
     let both = whole("3")
         .set("foo", 1, text("bar"))
         .set("baz", 1, text("qux"))

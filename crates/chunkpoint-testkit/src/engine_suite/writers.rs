@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use chunkpoint_core::backend::Fencing;
 use chunkpoint_core::layers::{Answer, Call, Fault, Faults, Layer, Method, Operation, Rule};
-use chunkpoint_core::{Config, ErrorKind, Item, Memory, Result, Value};
+use chunkpoint_core::{Config, Draft, ErrorKind, Item, Memory, Result, Thread, Value};
 use futures::TryStreamExt;
 
 use super::support::*;
@@ -45,7 +45,7 @@ pub async fn one_of_many_fenced_writers_wins(target: &Target) {
             0 => None,
             _ => Some(append(&thread, "x").await),
         };
-        let mut writers = Vec::new();
+        let mut drafts = Vec::new();
         for n in 0..8 {
             // Each from a memory of its own, as other processes are.
             let thread = target.memory().thread(thread.id()).unwrap();
@@ -55,8 +55,10 @@ pub async fn one_of_many_fenced_writers_wins(target: &Target) {
             };
             draft.append("list", items([n.to_string()])).unwrap();
             draft.expect_latest();
-            writers.push(tokio::spawn(async move { thread.commit(draft).await }));
+            drafts.push((thread, draft));
         }
+        let commit = |(thread, draft): (Thread, Draft)| async move { thread.commit(draft).await };
+        let writers: Vec<_> = drafts.into_iter().map(commit).map(tokio::spawn).collect();
         let mut won = Vec::new();
         for writer in writers {
             match writer.await.unwrap() {

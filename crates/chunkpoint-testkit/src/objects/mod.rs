@@ -101,6 +101,7 @@ mod schedule;
 mod view;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -226,7 +227,7 @@ impl ObjectBackend {
         let mut packs: HashMap<PackId, Option<Arc<Pack>>> = HashMap::new();
         let mut chunks = Vec::with_capacity(names.len());
         for name in names {
-            if !packs.contains_key(&name.pack) {
+            if let Entry::Vacant(place) = packs.entry(name.pack) {
                 let mut found = None;
                 for data in &data {
                     if let Some(Object::Pack(pack)) =
@@ -235,7 +236,7 @@ impl ObjectBackend {
                         found = Some(pack);
                     }
                 }
-                packs.insert(name.pack, found);
+                place.insert(found);
             }
             let pack = packs.get(&name.pack).and_then(Option::as_ref);
             chunks.push(pack.and_then(|pack| pack.chunks.get(name.ordinal as usize).cloned()));

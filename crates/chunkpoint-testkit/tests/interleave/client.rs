@@ -16,10 +16,37 @@ use futures::TryStreamExt;
 use crate::ledger::{body, content, everything, needs};
 use crate::{THREADS, World};
 
+/// What clients mostly do. Doing everything evenly, they seldom meet where it hurts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habits {
+    /// Everything, in two threads.
+    All,
+    /// Extending a chain, removing from it, and reclaiming.
+    Retention,
+    /// Removing and pinning few records.
+    Pins,
+    /// Extending the latest record with an expectation.
+    Fences,
+    /// Replacing few records that others build on.
+    Reputs,
+}
+
+impl Habits {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::All,
+        Self::Retention,
+        Self::Retention,
+        Self::Pins,
+        Self::Fences,
+        Self::Reputs,
+    ];
+}
+
 pub(crate) struct Client {
     world: Rc<World>,
     backend: ObjectBackend,
     state: u64,
+    habits: Habits,
 }
 
 /// A commit that is under way. If its client crashes, another may repeat it.
@@ -37,11 +64,12 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Client {
-    pub(crate) fn new(world: Rc<World>, seed: u64) -> Self {
+    pub(crate) fn new(world: Rc<World>, seed: u64, habits: Habits) -> Self {
         Self {
             backend: ObjectBackend::new(world.map.clone()),
             world,
             state: seed,
+            habits,
         }
     }
 
@@ -55,21 +83,42 @@ impl Client {
 
     pub(crate) async fn run(mut self, operations: usize) {
         for _ in 0..operations {
-            // Mostly in one thread, so that clients meet.
-            let thread = THREADS[usize::from(self.below(5) == 0)];
-            match self.below(20) {
-                0..3 => self.commit_root(thread).await,
-                3..10 => self.commit_child(thread).await,
-                10..13 => self.change(thread, 0).await,
-                13 => self.change(thread, 1).await,
-                14 => self.change(thread, 2).await,
-                15..18 => self.maintain(thread).await,
-                18 => match self.below(3) {
-                    0 => self.delete(thread).await,
-                    _ => self.repeat_crashed().await,
+            let [t, u] = THREADS;
+            match (self.habits, self.below(20)) {
+                (Habits::Retention, 0..9) => self.commit_child(t).await,
+                (Habits::Retention, 9..14) => self.change(t, 0).await,
+                (Habits::Retention, 14..19) => self.maintain(t).await,
+                (Habits::Pins, 0..6) => self.change(t, 2).await,
+                (Habits::Pins, 6..12) => self.change(t, 0).await,
+                (Habits::Pins, 12..19) => self.commit_root(t).await,
+                (Habits::Fences, 0..17) => self.commit_child(t).await,
+                (Habits::Fences, 17..19) => self.change(t, 0).await,
+                (Habits::Reputs, 0..8) => self.commit_root(t).await,
+                (Habits::Reputs, 8..14) => self.commit_child(t).await,
+                (Habits::Reputs, 14..16) => self.change(t, 0).await,
+                (Habits::Reputs, 16..19) => self.maintain(t).await,
+                // Mostly in one thread, so that clients meet.
+                _ => match self.below(5) {
+                    0 => self.anything(u).await,
+                    _ => self.anything(t).await,
                 },
-                _ => self.copy().await,
             }
+        }
+    }
+
+    async fn anything(&mut self, thread: &'static str) {
+        match self.below(20) {
+            0..3 => self.commit_root(thread).await,
+            3..10 => self.commit_child(thread).await,
+            10..13 => self.change(thread, 0).await,
+            13 => self.change(thread, 1).await,
+            14 => self.change(thread, 2).await,
+            15..18 => self.maintain(thread).await,
+            18 => match self.below(3) {
+                0 => self.delete(thread).await,
+                _ => self.repeat_crashed().await,
+            },
+            _ => self.copy().await,
         }
     }
 
@@ -109,7 +158,11 @@ impl Client {
 
     async fn commit_root(&mut self, thread: &'static str) {
         let fresh = Incarnation(self.world.ledger.borrow_mut().unique());
-        let id = format!("{}", self.below(4));
+        let ids = match self.habits {
+            Habits::Pins | Habits::Reputs => 2,
+            _ => 4,
+        };
+        let id = format!("{}", self.below(ids));
         let commit = self.new_commit(thread, Base::Root { fresh }, id);
         self.commit(thread, commit).await;
     }
@@ -137,7 +190,11 @@ impl Client {
         needed.extend(needs(&commit.body));
         commit.body = body(&needed);
         commit.index.parent = Some(parent.record.key.id.clone());
-        if self.world.map.is_conditional() && self.below(4) == 0 {
+        let fence = match self.habits {
+            Habits::Fences => self.below(8) > 0,
+            _ => self.below(6) == 0,
+        };
+        if self.world.map.is_conditional() && fence {
             commit.expect_latest = Some(Some(parent.record.key.id));
         }
         self.commit(thread, commit).await;
@@ -202,7 +259,7 @@ impl Client {
             // What the record needs stays needed: see the note on hiding in
             // the docs of `Change`.
             1 => Change::Hide { body: row.body },
-            _ => Change::Pin(self.below(3) > 0),
+            _ => Change::Pin(self.below(8) > 0),
         };
         {
             let mut ledger = self.world.ledger.borrow_mut();

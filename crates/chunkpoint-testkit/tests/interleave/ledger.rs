@@ -1,5 +1,6 @@
 //! What was asked for and acknowledged, and what must follow from it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -60,11 +61,14 @@ impl Ledger {
     pub(crate) fn commit_begins(&mut self, thread: &'static str, key: &RecordKey, pack: PackId) {
         let now = self.tick();
         let commits = self.commits.entry((thread, key.clone())).or_default();
-        if commits.contains_key(&pack) {
+        match commits.entry(pack) {
             // It may have happened at the first attempt already.
-            self.retried.insert(pack);
-        } else {
-            commits.insert(pack, (now, None));
+            Entry::Occupied(_) => {
+                self.retried.insert(pack);
+            }
+            Entry::Vacant(place) => {
+                place.insert((now, None));
+            }
         }
     }
 

@@ -6,7 +6,11 @@
 //!
 //! `CHUNKPOINT_SEEDS=n` runs n seeds instead of the default; a failure prints
 //! the line that replays it with a trace.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 #![allow(
     clippy::future_not_send,
     reason = "the scheduler runs everything on one thread"
@@ -24,7 +28,7 @@ use std::task::{Context, Poll};
 use chunkpoint_testkit::objects::{ObjectBackend, ObjectMap, Scheduler};
 use futures::task::noop_waker_ref;
 
-use client::Client;
+use client::{Client, Habits};
 use ledger::Ledger;
 
 /// Seeds for each of the two kinds of store.
@@ -66,8 +70,15 @@ fn run(conditional: bool, seed: u64, trace: bool) {
     let crashes = [0, 0, 50, 200][scheduler.below(4)];
     let mut crashes_left = 6;
     let looks = [0, 0, 20, 100][scheduler.below(4)];
+    match scheduler.below(4) {
+        0 => {}
+        1 => scheduler.stall(8, 60),
+        2 => scheduler.stall(20, 200),
+        _ => scheduler.stall(60, 1_000),
+    }
+    let habits = Habits::ALL[scheduler.below(Habits::ALL.len())];
     for n in 0..clients {
-        let client = Client::new(world.clone(), seed ^ ((n as u64 + 1) << 32));
+        let client = Client::new(world.clone(), seed ^ ((n as u64 + 1) << 32), habits);
         scheduler.spawn(client.run(operations));
     }
     let observer = ObjectBackend::new(world.map.clone());
@@ -80,7 +91,7 @@ fn run(conditional: bool, seed: u64, trace: bool) {
             crashes_left -= 1;
             world.trace(|| format!("step {step}: client {client} crashes"));
             scheduler.crash(client);
-            let next = Client::new(world.clone(), seed ^ ((step as u64 + 9) << 40));
+            let next = Client::new(world.clone(), seed ^ ((step as u64 + 9) << 40), habits);
             scheduler.spawn(next.run(2));
         }
         if scheduler.below(1_000) < looks {
@@ -90,11 +101,11 @@ fn run(conditional: bool, seed: u64, trace: bool) {
     world.ledger.borrow_mut().look(&observer);
     // Whatever was left half done can be brought to an end by anyone.
     for _ in 0..2 {
-        let last = Client::new(world.clone(), seed);
+        let last = Client::new(world.clone(), seed, habits);
         at_once(last.maintain_all());
         world.ledger.borrow_mut().look(&observer);
     }
-    at_once(Client::new(world.clone(), seed).extend_all());
+    at_once(Client::new(world.clone(), seed, habits).extend_all());
     world.ledger.borrow_mut().look(&observer);
 }
 
