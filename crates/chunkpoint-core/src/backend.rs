@@ -342,7 +342,7 @@ pub struct ChunkName {
 pub enum Change {
     /// The record and its pending writes go; its pack is condemned.
     Remove,
-    /// The record becomes hidden, with this smaller body; its writes stay.
+    /// The record becomes hidden, with this body; its writes stay.
     Hide {
         /// The new body.
         body: Bytes,

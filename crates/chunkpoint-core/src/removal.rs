@@ -2,8 +2,8 @@
 //! nothing reaches.
 //!
 //! A removed record disappears at once; its pack is condemned. A record that
-//! a kept checkpoint's delta history runs through stays *hidden*: cut down to
-//! the delta channels' values, with its writes, listed nowhere.
+//! a kept checkpoint's delta history runs through stays *hidden*: whole, with
+//! its writes, listed nowhere.
 //!
 //! Reclaiming goes in this order, which needs no clock to be right:
 //!
@@ -167,33 +167,15 @@ async fn delta_changes(
         match needed.get(id) {
             None => changes.push((link.row.clone(), Change::Remove)),
             Some(_) if link.row.hidden => {}
-            Some(names) => {
-                let record = &link.record.record_of(names);
-                let body =
-                    record.encode(&link.row.record.key, link.row.record.pack, &engine.codec)?;
+            // With its whole body: a draft on a snapshot of it may commit at
+            // this moment, and what it borrows must stay reachable.
+            Some(_) => {
+                let body = link.row.body.clone();
                 changes.push((link.row.clone(), Change::Hide { body }));
             }
         }
     }
     Ok(changes)
-}
-
-impl Record {
-    /// The record with these channels and nothing else.
-    fn record_of(&self, names: &BTreeSet<Arc<str>>) -> Self {
-        let channels = self
-            .channels
-            .iter()
-            .filter(|(name, _)| names.contains(*name))
-            .map(|(name, channel)| (name.clone(), channel.clone()))
-            .collect();
-        Self {
-            v: self.v,
-            ts: self.ts.clone(),
-            channels,
-            ..Self::default()
-        }
-    }
 }
 
 /// For each record that a kept one's delta history passes: the channels it is

@@ -278,7 +278,7 @@ pub async fn parents_may_have_greater_ids(target: &Target) {
     }
 }
 
-/// Parents in a circle end the walk.
+/// Parents in a circle end the walk, and nothing is replayed twice.
 pub async fn parents_in_a_circle_end(target: &Target) {
     let saver = target.saver();
     // Parents are taken as given, so a circle can be made.
@@ -287,9 +287,9 @@ pub async fn parents_in_a_circle_end(target: &Target) {
     }
     let found = history(&saver, &Config::new("t").with_id(id(3))).await;
     let mut found = texts(&found);
-    found.truncate(2);
-    // What comes before the circle closes is replayed once.
-    assert_eq!(found.len(), 2);
+    found.sort_unstable();
+    assert_eq!(found[..2], ["w1", "w2"]);
+    assert!(found[2..].len() <= 1, "{found:?}");
 }
 
 /// A parent that never existed ends the walk as the root does.

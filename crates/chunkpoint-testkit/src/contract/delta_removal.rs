@@ -211,9 +211,9 @@ pub async fn a_reput_shows_a_hidden_checkpoint(target: &Target) {
     assert_eq!(texts(&found), ["w1", "w2", "w3"]);
 }
 
-/// A draft on a snapshot of what was hidden since is refused: only what delta
-/// histories need is left of it.
-pub async fn a_hidden_parent_is_gone(target: &Target) {
+/// A draft on a snapshot of what was hidden since is refused or whole: nothing
+/// that it borrows goes meanwhile.
+pub async fn a_hidden_parent_lends_what_it_has(target: &Target) {
     let memory = target.memory();
     let saver = memory.saver();
     let big = vec!["an item that takes some room, many times"; 400];
@@ -228,7 +228,18 @@ pub async fn a_hidden_parent_is_gone(target: &Target) {
     reclaimed(target).await;
     let mut draft = old.draft().unwrap();
     draft.set("a", chunkpoint_core::Item::text("late")).unwrap();
-    let result = thread.commit(draft).await;
-    assert_eq!(kind(result), ErrorKind::ParentGone);
-    assert_eq!(listed_ids(&saver, of_thread("t")).await, ids([3]));
+    match thread.commit(draft).await {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ParentGone),
+        Ok(late) => {
+            reclaimed(target).await;
+            let read = memory
+                .thread("t")
+                .unwrap()
+                .at(late.id())
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(read.value("big").await.unwrap(), Some(list(&big)));
+        }
+    }
 }

@@ -226,7 +226,7 @@ macro_rules! contract_list {
                 retention_keeps_the_history
                 tagged_snapshots_are_recognised
                 a_reput_shows_a_hidden_checkpoint
-                a_hidden_parent_is_gone
+                a_hidden_parent_lends_what_it_has
                 ;
         }
     };

@@ -11,6 +11,7 @@
 //! fails, and replayed with `CHUNKPOINT_MODEL_SEED`; `CHUNKPOINT_MODEL_SEEDS`
 //! says how many to run.
 
+mod commits;
 mod compare;
 mod op;
 mod state;

@@ -14,39 +14,13 @@ use chunkpoint_testkit::objects::ObjectBackend;
 use futures::TryStreamExt;
 
 use crate::ledger::{body, content, everything, needs};
+use crate::scene::Duty;
 use crate::{THREADS, World};
-
-/// What clients mostly do. Doing everything evenly, they seldom meet where it hurts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Habits {
-    /// Everything, in two threads.
-    All,
-    /// Extending a chain, removing from it, and reclaiming.
-    Retention,
-    /// Removing and pinning few records.
-    Pins,
-    /// Extending the latest record with an expectation.
-    Fences,
-    /// Replacing few records that others build on.
-    Reputs,
-}
-
-impl Habits {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::All,
-        Self::Retention,
-        Self::Retention,
-        Self::Pins,
-        Self::Fences,
-        Self::Reputs,
-    ];
-}
 
 pub(crate) struct Client {
     world: Rc<World>,
     backend: ObjectBackend,
     state: u64,
-    habits: Habits,
 }
 
 /// A commit that is under way. If its client crashes, another may repeat it.
@@ -64,12 +38,11 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Client {
-    pub(crate) fn new(world: Rc<World>, seed: u64, habits: Habits) -> Self {
+    pub(crate) fn new(world: Rc<World>, seed: u64) -> Self {
         Self {
             backend: ObjectBackend::new(world.map.clone()),
             world,
             state: seed,
-            habits,
         }
     }
 
@@ -81,44 +54,26 @@ impl Client {
         (self.state >> 33) as usize % n.max(1)
     }
 
-    pub(crate) async fn run(mut self, operations: usize) {
-        for _ in 0..operations {
-            let [t, u] = THREADS;
-            match (self.habits, self.below(20)) {
-                (Habits::Retention, 0..9) => self.commit_child(t).await,
-                (Habits::Retention, 9..14) => self.change(t, 0).await,
-                (Habits::Retention, 14..19) => self.maintain(t).await,
-                (Habits::Pins, 0..6) => self.change(t, 2).await,
-                (Habits::Pins, 6..12) => self.change(t, 0).await,
-                (Habits::Pins, 12..19) => self.commit_root(t).await,
-                (Habits::Fences, 0..17) => self.commit_child(t).await,
-                (Habits::Fences, 17..19) => self.change(t, 0).await,
-                (Habits::Reputs, 0..8) => self.commit_root(t).await,
-                (Habits::Reputs, 8..14) => self.commit_child(t).await,
-                (Habits::Reputs, 14..16) => self.change(t, 0).await,
-                (Habits::Reputs, 16..19) => self.maintain(t).await,
-                // Mostly in one thread, so that clients meet.
-                _ => match self.below(5) {
-                    0 => self.anything(u).await,
-                    _ => self.anything(t).await,
-                },
+    pub(crate) async fn run(mut self, duties: Vec<Duty>) {
+        for duty in duties {
+            // Mostly in one thread, so that clients meet.
+            let thread = THREADS[usize::from(self.below(8) == 0)];
+            match duty {
+                Duty::Root => self.commit_root(thread).await,
+                Duty::Reput => self.reput(thread).await,
+                Duty::Child => self.commit_child(thread, false).await,
+                Duty::Fenced => self.commit_child(thread, true).await,
+                Duty::Maintain => self.maintain(thread).await,
+                Duty::DeleteThread => self.delete(thread).await,
+                Duty::CopyThread => self.copy().await,
+                Duty::Repeat => self.repeat_crashed().await,
+                Duty::Remove
+                | Duty::RemoveNewest
+                | Duty::RemoveOldest
+                | Duty::Hide
+                | Duty::Pin
+                | Duty::Unpin => self.change(thread, duty).await,
             }
-        }
-    }
-
-    async fn anything(&mut self, thread: &'static str) {
-        match self.below(20) {
-            0..3 => self.commit_root(thread).await,
-            3..10 => self.commit_child(thread).await,
-            10..13 => self.change(thread, 0).await,
-            13 => self.change(thread, 1).await,
-            14 => self.change(thread, 2).await,
-            15..18 => self.maintain(thread).await,
-            18 => match self.below(3) {
-                0 => self.delete(thread).await,
-                _ => self.repeat_crashed().await,
-            },
-            _ => self.copy().await,
         }
     }
 
@@ -157,17 +112,23 @@ impl Client {
     }
 
     async fn commit_root(&mut self, thread: &'static str) {
+        let id = format!("{}", self.below(4));
+        self.commit_root_as(thread, id).await;
+    }
+
+    async fn commit_root_as(&mut self, thread: &'static str, id: String) {
         let fresh = Incarnation(self.world.ledger.borrow_mut().unique());
-        let ids = match self.habits {
-            Habits::Pins | Habits::Reputs => 2,
-            _ => 4,
-        };
-        let id = format!("{}", self.below(ids));
         let commit = self.new_commit(thread, Base::Root { fresh }, id);
         self.commit(thread, commit).await;
     }
 
-    async fn commit_child(&mut self, thread: &'static str) {
+    async fn reput(&mut self, thread: &'static str) {
+        let newest = self.rows(thread).await.into_iter().next();
+        let id = newest.map_or("0".into(), |row| row.record.key.id.to_string());
+        self.commit_root_as(thread, id).await;
+    }
+
+    async fn commit_child(&mut self, thread: &'static str, fenced: bool) {
         let Some(parent) = self.pick(thread).await else {
             return self.commit_root(thread).await;
         };
@@ -176,7 +137,7 @@ impl Client {
             from: vec![parent.record.clone()],
         };
         let parent_id = parent.record.key.id.to_string();
-        let id = match self.below(6) {
+        let id = match self.below(12) {
             0 => parent_id.clone(),
             1 => format!("{}", self.below(4)),
             _ => format!("{parent_id}+"),
@@ -185,16 +146,12 @@ impl Client {
         // Some of what the parent needs, which may be of packs long removed.
         let mut needed: Vec<_> = needs(&parent.body)
             .into_iter()
-            .filter(|_| self.below(4) > 0)
+            .filter(|_| self.below(8) > 0)
             .collect();
         needed.extend(needs(&commit.body));
         commit.body = body(&needed);
         commit.index.parent = Some(parent.record.key.id.clone());
-        let fence = match self.habits {
-            Habits::Fences => self.below(8) > 0,
-            _ => self.below(6) == 0,
-        };
-        if self.world.map.is_conditional() && fence {
+        if fenced && self.world.map.is_conditional() {
             commit.expect_latest = Some(Some(parent.record.key.id));
         }
         self.commit(thread, commit).await;
@@ -249,17 +206,23 @@ impl Client {
         self.commit(thread.unwrap(), commit).await;
     }
 
-    async fn change(&mut self, thread: &'static str, kind: usize) {
-        let Some(row) = self.pick(thread).await else {
+    async fn change(&mut self, thread: &'static str, duty: Duty) {
+        let row = match duty {
+            Duty::RemoveNewest => self.rows(thread).await.into_iter().next(),
+            Duty::RemoveOldest => self.rows(thread).await.pop(),
+            _ => self.pick(thread).await,
+        };
+        let Some(row) = row else {
             return;
         };
         let place = (row.incarnation, row.record.pack);
-        let change = match kind {
-            0 => Change::Remove,
-            // What the record needs stays needed: see the note on hiding in
-            // the docs of `Change`.
-            1 => Change::Hide { body: row.body },
-            _ => Change::Pin(self.below(8) > 0),
+        let change = match duty {
+            // What the record needs stays needed: a writer that has read it
+            // before may still build on it.
+            Duty::Hide => Change::Hide { body: row.body },
+            Duty::Pin => Change::Pin(true),
+            Duty::Unpin => Change::Pin(false),
+            _ => Change::Remove,
         };
         {
             let mut ledger = self.world.ledger.borrow_mut();
@@ -300,7 +263,7 @@ impl Client {
             thread: thread.into(),
             before_ms: 0,
             after: None,
-            limit: 1 + self.below(10),
+            limit: [1, 100][self.below(2)],
         };
         let Some(condemned) = self.backend.condemned(query).await.unwrap() else {
             return;

@@ -18,6 +18,7 @@
 
 mod client;
 mod ledger;
+mod scene;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -28,8 +29,9 @@ use std::task::{Context, Poll};
 use chunkpoint_testkit::objects::{ObjectBackend, ObjectMap, Scheduler};
 use futures::task::noop_waker_ref;
 
-use client::{Client, Habits};
+use client::Client;
 use ledger::Ledger;
+use scene::Duty;
 
 /// Seeds for each of the two kinds of store.
 const SEEDS: u64 = 2_000;
@@ -64,8 +66,6 @@ fn run(conditional: bool, seed: u64, trace: bool) {
         ledger: RefCell::default(),
         trace,
     });
-    let clients = 2 + scheduler.below(3);
-    let operations = 3 + scheduler.below(6);
     // How likely a crash is at each step, in 10,000, and how many at most.
     let crashes = [0, 0, 50, 200][scheduler.below(4)];
     let mut crashes_left = 6;
@@ -76,10 +76,11 @@ fn run(conditional: bool, seed: u64, trace: bool) {
         2 => scheduler.stall(20, 200),
         _ => scheduler.stall(60, 1_000),
     }
-    let habits = Habits::ALL[scheduler.below(Habits::ALL.len())];
-    for n in 0..clients {
-        let client = Client::new(world.clone(), seed ^ ((n as u64 + 1) << 32), habits);
-        scheduler.spawn(client.run(operations));
+    let (first, then) = scene::choose(&mut scheduler);
+    at_once(Client::new(world.clone(), seed).run(first));
+    for (n, duties) in (1..).zip(then) {
+        let client = Client::new(world.clone(), seed ^ (n << 32));
+        scheduler.spawn(client.run(duties));
     }
     let observer = ObjectBackend::new(world.map.clone());
     for step in 0.. {
@@ -91,8 +92,9 @@ fn run(conditional: bool, seed: u64, trace: bool) {
             crashes_left -= 1;
             world.trace(|| format!("step {step}: client {client} crashes"));
             scheduler.crash(client);
-            let next = Client::new(world.clone(), seed ^ ((step as u64 + 9) << 40), habits);
-            scheduler.spawn(next.run(2));
+            let next = Client::new(world.clone(), seed ^ ((step as u64 + 9) << 40));
+            let duties = vec![scene::any(&mut scheduler), Duty::Repeat];
+            scheduler.spawn(next.run(duties));
         }
         if scheduler.below(1_000) < looks {
             world.ledger.borrow_mut().look(&observer);
@@ -101,11 +103,11 @@ fn run(conditional: bool, seed: u64, trace: bool) {
     world.ledger.borrow_mut().look(&observer);
     // Whatever was left half done can be brought to an end by anyone.
     for _ in 0..2 {
-        let last = Client::new(world.clone(), seed, habits);
+        let last = Client::new(world.clone(), seed);
         at_once(last.maintain_all());
         world.ledger.borrow_mut().look(&observer);
     }
-    at_once(Client::new(world.clone(), seed, habits).extend_all());
+    at_once(Client::new(world.clone(), seed).extend_all());
     world.ledger.borrow_mut().look(&observer);
 }
 
