@@ -368,7 +368,12 @@ pub fn format(value: f64, unit: Unit) -> String {
         Unit::Nanos => scaled(value, &[("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)]),
         Unit::Megabytes => format!("{value:.3} MB"),
         Unit::Count => group(value),
-        Unit::Ratio => format!("{value:.3}"),
+        Unit::Ratio => match value.abs() {
+            x if x >= 1000.0 => group(value),
+            x if x >= 100.0 => format!("{value:.0}"),
+            x if x >= 10.0 => format!("{value:.1}"),
+            _ => format!("{value:.3}"),
+        },
     }
 }
 

@@ -3,6 +3,8 @@
 /// Rows of cells under a header.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
+    /// How many columns, from the first, hold words.
+    words: usize,
     header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
@@ -11,9 +13,17 @@ impl Table {
     /// A table with these columns.
     pub fn new<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Self {
         Self {
+            words: 1,
             header: header.into_iter().map(Into::into).collect(),
             rows: Vec::new(),
         }
+    }
+
+    /// Aligns the first `count` columns to the left; the others are numbers.
+    #[must_use]
+    pub fn words(mut self, count: usize) -> Self {
+        self.words = count;
+        self
     }
 
     /// Adds a row; missing cells are empty.
@@ -28,7 +38,7 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// With aligned columns; all but the first are aligned to the right.
+    /// With aligned columns.
     pub fn to_text(&self) -> String {
         let widths: Vec<_> = (0..self.header.len())
             .map(|column| {
@@ -47,7 +57,7 @@ impl Table {
                 .zip(&widths)
                 .enumerate()
                 .map(|(column, (cell, &width))| {
-                    if column == 0 {
+                    if column < self.words {
                         format!("{cell:<width$}")
                     } else {
                         format!("{cell:>width$}")
@@ -66,7 +76,7 @@ impl Table {
             format!("| {} |\n", cells.join(" | "))
         };
         let rule: Vec<_> = (0..self.header.len())
-            .map(|n| if n == 0 { "---" } else { "---:" })
+            .map(|n| if n < self.words { "---" } else { "---:" })
             .collect();
         let mut out = line(&self.header);
         out.push_str(&format!("| {} |\n", rule.join(" | ")));

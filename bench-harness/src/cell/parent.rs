@@ -59,7 +59,7 @@ pub fn run(job: &Job) -> Result<CellReport> {
     };
     let title = format!("{} · {} · {}", job.scenario.name, job.backend, job.variant);
     let mut display = Display::new(&title);
-    for stages in processes(job, &mut cell.notes) {
+    for stages in processes(job) {
         let report = run_child(
             &Job {
                 stages,
@@ -95,12 +95,11 @@ pub fn run(job: &Job) -> Result<CellReport> {
 }
 
 /// The stages of each process.
-fn processes(job: &Job, notes: &mut Vec<String>) -> Vec<Vec<Stage>> {
+fn processes(job: &Job) -> Vec<Vec<Stage>> {
     if job.backend == BackendKind::Memory {
         // What is in memory ends with the process, so there is only one.
         let mut stages = job.stages.clone();
         stages.retain(|stage| *stage != Stage::Cold);
-        notes.push("written and read by one process, as memory does not outlive it".into());
         return vec![stages];
     }
     let mut processes = Vec::new();

@@ -195,14 +195,12 @@ impl Bench<'_> {
         let share = writer.puts as f64 / workload.messages.max(1) as f64;
         self.recorder.figure("sampled_share", share);
         let rule = match self.job.sampling {
-            Sampling::Every(k) => {
-                format!("one of every {k} states, counted over the whole workload,")
-            }
-            _ => "the states at the scenario's snapshot lengths".to_string(),
+            Sampling::Every(k) => format!("one of every {k} states of the workload was written"),
+            _ => "the states at the scenario's snapshot lengths were written".to_string(),
         };
         self.recorder.note(format!(
-            "sampled: {rule} was written, {} of {}; the total at rest is extrapolated from the \
-             exact sizes of all states",
+            "sampled: {rule}, {} of {}; the total at rest is extrapolated from the exact sizes of \
+             all states",
             writer.puts, workload.messages
         ));
     }

@@ -46,8 +46,8 @@ struct Run {
     result: RunResult,
 }
 
-/// Of the results that measure the same, the newest; in the order of their labels,
-/// full runs before quick ones.
+/// Of the results that measure the same, the newest whose variants all ran, else the
+/// newest; in the order of their labels, full runs before quick ones.
 fn latest(root: &Path, results: Vec<(PathBuf, RunResult)>) -> Vec<Run> {
     let machines = machines(results.iter().map(|(_, result)| result));
     let mut newest: BTreeMap<_, (PathBuf, RunResult)> = BTreeMap::new();
@@ -55,9 +55,10 @@ fn latest(root: &Path, results: Vec<(PathBuf, RunResult)>) -> Vec<Run> {
         let quick = result.scenario.profile == Profile::Quick;
         let machine = machines.get(&result.machine).cloned().unwrap_or_default();
         let key = (quick, label(&result, &machine));
+        let rank = |run: &RunResult| (complete(run), run.started.clone());
         let kept = newest
             .get(&key)
-            .is_some_and(|(_, kept)| kept.started > result.started);
+            .is_some_and(|(_, kept)| rank(kept) > rank(&result));
         if !kept {
             newest.insert(key, (path, result));
         }
@@ -74,6 +75,16 @@ fn latest(root: &Path, results: Vec<(PathBuf, RunResult)>) -> Vec<Run> {
         }
     };
     newest.into_iter().map(run).collect()
+}
+
+/// Whether all that the scenario compares ran and is to be believed.
+fn complete(result: &RunResult) -> bool {
+    let believed = |variant| result.cell(variant).is_some_and(|cell| cell.verdict.ok);
+    result
+        .scenario
+        .variants
+        .iter()
+        .all(|&variant| believed(variant))
 }
 
 /// `M1`, `M2` and so on, by the machine's name.
@@ -138,6 +149,7 @@ fn render(runs: &[Run], expected: &[(String, String)]) -> String {
             missing.join("; ")
         ));
     }
+    out.push_str(&sections::in_short(runs));
     out.push_str(&sections::budgets(runs));
     out.push_str(&sections::figures(runs));
     out.push_str(&sections::by_length(runs));
@@ -211,6 +223,7 @@ mod tests {
         let mut last = 0;
         for heading in [
             "# Results",
+            "## In short",
             "## Budgets",
             "## Memory",
             "## Latency",
@@ -234,13 +247,24 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_equal_runs_is_shown() {
-        let mut older = fixture();
-        older["started"] = "2020-01-01T00:00:00Z".into();
-        older["workload"]["raw_bytes"] = 77.into();
-        let (_dir, report) = written(&[fixture(), older]);
+    fn the_newest_complete_run_is_shown() {
+        let at = |started: &str, raw_bytes: u64, variants: &[&str]| {
+            let mut run = fixture();
+            run["started"] = started.into();
+            run["workload"]["raw_bytes"] = raw_bytes.into();
+            run["scenario"]["variants"] = variants.into();
+            run
+        };
+        let all = &["default", "full-snapshot", "no-op"];
+        let runs = [
+            at("2026-01-02T00:00:00Z", 22, all),
+            at("2026-01-01T00:00:00Z", 11, all),
+            at("2026-01-03T00:00:00Z", 33, &["default", "floor"]),
+        ];
+        let (_dir, report) = written(&runs);
+        assert!(report.contains("| 22 B"), "{report}");
         assert!(
-            report.contains("30.2 MB") && !report.contains("77 B"),
+            !report.contains("| 11 B") && !report.contains("| 33 B"),
             "{report}"
         );
     }

@@ -87,9 +87,50 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
     ),
 ];
 
+/// The engine beside the whole state at every step: what the project is for.
+pub(super) fn in_short(runs: &[Run]) -> String {
+    let mut table = Table::new([
+        "run",
+        "states",
+        "memory grows, default",
+        "full-snapshot",
+        "put p50, default",
+        "full-snapshot",
+        "all states at rest, default",
+        "full-snapshot",
+        "times less",
+    ]);
+    for run in runs {
+        let cells = [Variant::Default, Variant::FullSnapshot].map(|v| run.result.cell(v));
+        let [Some(default), Some(snapshot)] = cells.map(|cell| cell.filter(|c| c.verdict.ok))
+        else {
+            continue;
+        };
+        let mut row = vec![run.label.clone(), group(run.result.workload.messages)];
+        for figure in [
+            "write_rss_growth_bytes",
+            "put_p50_ns",
+            "total_at_rest_bytes",
+        ] {
+            row.extend([value(default, figure), value(snapshot, figure)]);
+        }
+        let total = |cell: &Cell| cell.figures.get("total_at_rest_bytes").copied();
+        let ratio = total(snapshot)
+            .zip(total(default))
+            .filter(|(_, default)| *default > 0.0);
+        row.push(ratio.map_or("–".into(), |(snapshot, default)| {
+            figures::format(snapshot / default, figures::Unit::Ratio)
+        }));
+        table.row(row);
+    }
+    let about = "The engine beside a snapshot of the whole state at every step, on the same \
+                 backend. † marks a total that is extrapolated from the states that were written.";
+    section("In short", about, &table)
+}
+
 /// All budgets and what was measured.
 pub(super) fn budgets(runs: &[Run]) -> String {
-    let mut table = Table::new(["run", "expected", "limit", "measured", ""]);
+    let mut table = Table::new(["run", "expected", "", "limit", "measured"]).words(3);
     for run in runs {
         for expected in &run.result.expectations {
             let outcome = match expected.outcome {
@@ -101,9 +142,9 @@ pub(super) fn budgets(runs: &[Run]) -> String {
             table.row([
                 run.label.as_str(),
                 &expected.name,
+                outcome,
                 &limit,
                 &measured,
-                outcome,
             ]);
         }
     }
@@ -141,7 +182,7 @@ fn table(runs: &[Run], columns: &[Column]) -> Table {
         .filter(|(_, figure)| runs.iter().any(|run| has(run, figure)))
         .collect();
     let heads = columns.iter().map(|(head, _)| *head);
-    let mut table = Table::new(["run", "variant"].into_iter().chain(heads));
+    let mut table = Table::new(["run", "variant"].into_iter().chain(heads)).words(2);
     for run in runs {
         for variant in variants(run) {
             let mut row = vec![run.label.clone(), variant.to_string()];
@@ -196,11 +237,10 @@ pub(super) fn by_length(runs: &[Run]) -> String {
     let heads = lengths
         .iter()
         .map(|length| format!("{} messages", group(*length)));
-    let mut table = Table::new(
-        ["run".to_string(), "variant".into()]
-            .into_iter()
-            .chain(heads),
-    );
+    let heads = ["run".to_string(), "variant".into()]
+        .into_iter()
+        .chain(heads);
+    let mut table = Table::new(heads).words(2);
     for run in runs {
         for cell in run.result.cells.iter().filter(|cell| cell.verdict.ok) {
             let at: Vec<_> = lengths

@@ -367,8 +367,14 @@ impl Run<'_> {
         if !result.harness.optimised {
             warnings.push("this is a debug build: its times and memory mean nothing".into());
         }
-        if result.environment.load_average[0] > result.environment.cores as f64 * 0.5 {
-            warnings.push("the machine was busy when the run began".into());
+        if result.backend.kind == BackendKind::Memory {
+            warnings.push("written and read by one process, as memory does not outlive it".into());
+        }
+        let (load, cores) = (result.environment.load_average[0], result.environment.cores);
+        if load > cores as f64 * 0.5 {
+            warnings.push(format!(
+                "the machine was busy when the run began: load {load:.1} on {cores} cores"
+            ));
         }
         if self.options.trace.is_none() && result.scenario.name.starts_with("trace") {
             warnings.push("no trace was given: generated conversations stand in".into());

@@ -89,7 +89,7 @@ pub(super) fn print(result: &RunResult) {
             .iter()
             .for_each(|note| println!("note: {variant}: {note}"));
     }
-    let mut table = Table::new(["expected", "limit", "measured", ""]);
+    let mut table = Table::new(["expected", "", "limit", "measured"]).words(2);
     for expected in &result.expectations {
         let outcome = match expected.outcome {
             Outcome::Met => "met",
@@ -97,7 +97,7 @@ pub(super) fn print(result: &RunResult) {
             Outcome::NotMeasured => "not measured",
         };
         let (limit, measured) = (expected.limit_text(), expected.measured_text());
-        table.row([expected.name.as_str(), &limit, &measured, outcome]);
+        table.row([expected.name.as_str(), outcome, &limit, &measured]);
     }
     if !table.is_empty() {
         print!("\n{}", table.to_text());

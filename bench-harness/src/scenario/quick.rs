@@ -16,6 +16,8 @@ pub struct Quick {
     pub messages: Option<usize>,
     /// Steps between two samples of a retention run.
     pub sample_every: Option<usize>,
+    /// Share of a retention run that its slopes leave out.
+    pub settle_share: Option<f64>,
     /// Pairs of appends of a single session.
     pub pairs: Option<usize>,
     /// Fresh processes of a single session.
@@ -57,6 +59,9 @@ impl Scenario {
             _ => None,
         };
         set("sample-every", sample_every, quick.sample_every)?;
+        if let (Model::Retention(model), Some(share)) = (&mut self.model, quick.settle_share) {
+            model.settle_share = share;
+        }
         match &mut self.model {
             Model::SingleSession(model) => {
                 set("pairs", Some(&mut model.pairs), quick.pairs)?;

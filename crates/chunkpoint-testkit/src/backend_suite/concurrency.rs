@@ -203,8 +203,8 @@ async fn reclaim_unreached(backend: &Backend, of: &Stored, needed: &[&Stored]) {
 
 /// A pin and a removal of one record: the pin holds, or the record is gone; never both.
 ///
-/// Without fencing, two that race cannot agree who came first, and both may
-/// say that they lost; but a pin that is acknowledged holds all the same.
+/// Without fencing, two that race cannot agree who came first: both may lose
+/// then, the pin as `Unavailable`. But one that is acknowledged holds all the same.
 pub async fn a_pin_races_a_removal(fixture: &dyn Fixture) {
     let backend = fixture.open().await;
     let unfenced = backend.capabilities().fencing == Fencing::None;
@@ -212,15 +212,22 @@ pub async fn a_pin_races_a_removal(fixture: &dyn Fixture) {
         let stored = put(&backend, root("t", &format!("{round:03}"))).await;
         let changes = [Change::Pin(true), Change::Remove].map(|change| {
             let (backend, stored) = (backend.clone(), stored.clone());
-            async move { alter(&backend, &stored, change).await }
+            let alter = altering(&stored, vec![(stored.record(), change)]);
+            async move { backend.alter(alter).await }
         });
-        let altered = at_once(changes).await;
+        let mut results = at_once(changes).await;
+        let removal = results.pop().unwrap().unwrap()[0];
         let row = at(&backend, "t", &stored.commit.key).await;
-        match altered[..] {
-            [Altered::Done, Altered::Pinned] => assert!(row.unwrap().pinned),
-            [Altered::Gone, Altered::Done] => assert_eq!(row, None),
-            [Altered::Gone, Altered::Pinned] if unfenced => assert_eq!(row, None),
-            _ => panic!("pin and removal gave {altered:?}"),
+        let there = row.is_some();
+        let pinned = row.is_some_and(|row| row.pinned);
+        match (results.pop().unwrap(), removal) {
+            (Ok(pin), Altered::Pinned) if pin == [Altered::Done] => assert!(pinned),
+            (Ok(pin), Altered::Done) if pin == [Altered::Gone] => assert!(!there),
+            (Err(error), removal) if unfenced => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable);
+                assert!(!pinned && there == (removal == Altered::Pinned));
+            }
+            other => panic!("pin and removal gave {other:?}"),
         }
     }
 }

@@ -136,10 +136,8 @@ impl World<'_> {
         let mut draft = held.snapshot.draft().map_err(text)?;
         let thread = held.snapshot.thread().clone();
         let life = self.model.threads.get(&thread_id).map(|life| life.number);
+        // A hidden parent is whole, and can still be borrowed from.
         let base = self.model.record(&thread_id, &parent);
-        if base.is_some_and(|base| base.hidden) {
-            return Ok(());
-        }
         let current =
             base.is_some_and(|base| base.commit == held.record.commit) && life == Some(held.life);
         let metadata = self.metadata(&parent.0, 9);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use chunkpoint_core::Result;
 use chunkpoint_core::backend::{Alter, Altered, Change, PackId, RecordKey, RecordRef};
+use chunkpoint_core::{Error, ErrorKind, Result};
 
 use super::ObjectBackend;
 use super::life::Life;
@@ -84,7 +84,7 @@ impl ObjectBackend {
         }
         let unique = self.unique();
         let name = life.mark(id, format!("want/{unique}"));
-        self.map.put(&name, Object::Want(want.clone())).await;
+        self.map.put(&name, Object::Flag).await;
         let pinned = self.is_pinned(life, lineage).await;
         if pinned && !self.conditional {
             self.map.delete(&name).await;
@@ -130,24 +130,20 @@ impl ObjectBackend {
     /// Pins, then decides against every want that is still open.
     ///
     /// Without create-if-absent it cannot know whether such a want is about
-    /// to happen or was given up, and a record that goes although it was
-    /// pinned would be worse than a pin that fails: so it lets it happen.
+    /// to happen or was given up, and takes the pin back.
     async fn pin(&self, life: &Life, id: PackId, lineage: PackId) -> Result<Altered> {
         let name = self.put_pin(life, lineage, true).await;
         let mut gone = false;
-        let (wants, verdicts) = self.wants(life, id).await;
-        for (unique, want) in wants {
-            if !verdicts.contains(&unique) {
-                let verdict = if self.conditional {
-                    Verdict::Kept
-                } else {
-                    want
-                };
-                let decided = self.decide(life, id, &unique, verdict).await?;
-                gone |= matches!(decided, Verdict::Removed { .. });
+        for want in self.open_wants(life, id).await {
+            if !self.conditional {
+                self.map.delete(&name).await;
+                let message = "a removal of the checkpoint is under way, or was broken off";
+                return Err(Error::new(ErrorKind::Unavailable, message).operation("alter"));
             }
+            let decided = self.decide(life, id, &want, Verdict::Kept).await?;
+            gone |= matches!(decided, Verdict::Removed { .. });
         }
-        gone |= self.load(life).await?.condemned_for_good(id);
+        gone |= self.load(life).await?.is_gone(id);
         if gone {
             self.map.delete(&name).await;
             return Ok(Altered::Gone);
@@ -155,17 +151,14 @@ impl ObjectBackend {
         Ok(Altered::Done)
     }
 
-    /// The wants of a pack, and the names of those that are decided.
-    async fn wants(&self, life: &Life, id: PackId) -> (Vec<(String, Verdict)>, BTreeSet<String>) {
-        let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
-        let mut wants = Vec::new();
-        for name in self.list_in(life, &format!("mark/{id}/want/")).await {
-            if let Some(Object::Want(want)) = self.map.get(&name).await {
-                wants.push((last(&name), want));
-            }
-        }
+    /// The wants of a pack that have no verdict.
+    async fn open_wants(&self, life: &Life, id: PackId) -> Vec<String> {
+        let last = |name: &String| name.rsplit('/').next().unwrap_or_default().to_owned();
+        let wants = self.list_in(life, &format!("mark/{id}/want/")).await;
         let verdicts = self.list_in(life, &format!("mark/{id}/verdict/")).await;
-        (wants, verdicts.iter().map(|name| last(name)).collect())
+        let verdicts: BTreeSet<_> = verdicts.iter().map(last).collect();
+        let wants = wants.iter().map(last);
+        wants.filter(|want| !verdicts.contains(want)).collect()
     }
 
     async fn put_pin(&self, life: &Life, lineage: PackId, pinned: bool) -> String {
@@ -190,7 +183,7 @@ impl ObjectBackend {
 
 impl View {
     /// Whether a pack is removed, or not there any more at all.
-    fn condemned_for_good(&self, id: PackId) -> bool {
+    fn is_gone(&self, id: PackId) -> bool {
         self.removed(id).is_some() || !self.is_there(id)
     }
 }

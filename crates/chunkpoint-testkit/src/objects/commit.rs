@@ -19,9 +19,15 @@ impl ObjectBackend {
         }
         let current = self.current(&commit.thread).await?;
         let life = match &commit.base {
-            Base::Borrow { incarnation, .. } => {
-                current.filter(|life| life.incarnation == *incarnation)
-            }
+            Base::Borrow { incarnation, .. } => match current {
+                Some(life) if life.incarnation == *incarnation => Some(life),
+                // A pack that this life knows, from a copy: its first result stands.
+                Some(life) => {
+                    let known = self.load(&life).await?.pack(commit.pack).is_some();
+                    known.then_some(life)
+                }
+                None => None,
+            },
             Base::Root { fresh } => {
                 if let (None, Some(expected)) = (&current, &commit.expect_latest) {
                     // Before a life is started in vain.

@@ -35,8 +35,6 @@ pub(super) enum Object {
     Life(Incarnation, String),
     /// One commit.
     Pack(Arc<Pack>),
-    /// A change that wants to happen to a pack's record.
-    Want(Verdict),
     /// What became of a want.
     Verdict(Verdict),
     /// The packs that were there after one was removed.

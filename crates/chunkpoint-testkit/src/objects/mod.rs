@@ -18,33 +18,39 @@
 //! Nothing can check a parent and put a child in one step. So each side writes
 //! first and looks afterwards:
 //!
-//! * A remover writes the **verdict** *removed* for the parent P. From then on P
-//!   is gone from every read. Nothing else need happen at once.
-//! * A committer puts its pack A, then looks whether P is removed. If not, it
-//!   acknowledges.
-//! * Whoever needs to know which children of a removed P count **settles** P:
-//!   it lists the packs that are effective and writes them down as P's
-//!   **final**, with create-if-absent. The first final is the only one.
-//!   A child counts if it is in the final. A committer that finds P removed
-//!   settles it, and acknowledges if it is in; else it deletes its pack and
-//!   returns `ParentGone`.
+//! * A remover of P writes the **verdict** *removed* beside it. A re-put condemns the
+//!   pack that it replaces in the same way.
+//! * A committer puts its pack A, then looks whether a parent is condemned. If
+//!   none is, it acknowledges.
+//! * Whoever reads a condemned P **settles** it before acting on what it read: it
+//!   lists the packs that are effective and writes them down as P's **final**,
+//!   with create-if-absent. The first final is the only one. A child of P
+//!   counts if it is in the final. A committer that finds itself in
+//!   acknowledges; else it deletes its pack and returns `ParentGone`.
 //!
 //! Every acknowledged child is in the final: if it saw no verdict, it was
 //! effective before the verdict, hence before any scan. No child is first seen
-//! and then excluded: a reader that meets a removed parent without a final settles
-//! it before it answers, and while there is no verdict the child it sees is
-//! effective already. Nobody has to come back: a client that crashes
-//! anywhere leaves a state that the next one can judge or settle.
+//! and then excluded: while there is no verdict, a child that can be seen is
+//! effective already; afterwards nobody answers before the final. And nobody
+//! waits: a client that crashes leaves a state that the next one settles.
+//!
+//! That *every* condemned pack is settled by *every* reader is not pedantry.
+//! Say P needs a chunk of Q, which is condemned and settled; P is removed, and an
+//! engine lists the records. If it could do so without settling P, a child A
+//! of P could be put next, settle P itself, find itself in, and acknowledge:
+//! it needs the chunk of Q too, and nothing that was listed says so. For the
+//! same reason a view with condemned packs is given only if no pack came
+//! while it was read.
 //!
 //! # Reclaim
 //!
-//! `condemned` settles everything before it answers, and gives up what is half
-//! done. The engine *then* lists the records, works out what they reach, and
-//! names the rest. A commit that the listing misses is not in the finals,
-//! which are older, so it does not count and needs nothing.
+//! The engine asks what is condemned, *then* lists the records and works out what
+//! they reach, then names the rest. A commit that the listing misses either
+//! borrows from a record in it, and so needs nothing else; or from one that was
+//! condemned, whose final is older than the listing and does not have it.
 //!
 //! A pack without a living chunk is deleted. First every child that counts
-//! is marked as having **adopted** itself from it; the pack's object is the
+//! is marked as having been **adopted** from it; the pack's object is the
 //! switch from *look into the final* to *look for the adoption*; its marks
 //! go after it. So the marks left are in proportion to the packs left, and a
 //! commit that arrives years late still finds that its parent is gone.
@@ -88,8 +94,8 @@
 //! chunk is deleted before its life ends**: then a late child misses nothing
 //! and every child counts. Removed records are gone from reads as before,
 //! `reclaim` only writes off. Further: fencing is refused; two copies that
-//! begin one life at the same time both end up in it; a pin that meets an
-//! undecided removal lets it happen.
+//! begin one life at the same time both end up in it; a pin that meets a
+//! removal under way is `Unavailable`, also if that was broken off by a crash.
 
 mod change;
 mod commit;

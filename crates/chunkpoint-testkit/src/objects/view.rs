@@ -199,7 +199,7 @@ impl View {
 
     fn add_mark(&mut self, name: &str, object: Object) {
         let mut parts = name.split('/').skip(3);
-        let (pack, _, last) = (parts.next(), parts.next(), parts.next());
+        let (pack, mark, last) = (parts.next(), parts.next(), parts.next());
         let Some(pack) = pack.and_then(names::parse_pack) else {
             return;
         };
@@ -213,7 +213,9 @@ impl View {
                 marks.verdicts.insert(last.into(), verdict);
             }
             Object::Final(there) => marks.last = Some(there),
-            Object::Flag => marks.adopted.extend(names::parse_pack(last)),
+            Object::Flag if mark == Some("adopted") => {
+                marks.adopted.extend(names::parse_pack(last));
+            }
             Object::Gone(gone) => marks.gone.extend(gone),
             _ => {}
         }

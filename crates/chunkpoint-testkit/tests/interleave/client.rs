@@ -152,6 +152,8 @@ impl Client {
         commit.body = body(&needed);
         commit.index.parent = Some(parent.record.key.id.clone());
         if fenced && self.world.map.is_conditional() {
+            // Sometimes too young to be given up by who maintains.
+            commit.index.time_ms = self.below(2) as u64;
             commit.expect_latest = Some(Some(parent.record.key.id));
         }
         self.commit(thread, commit).await;
@@ -241,13 +243,17 @@ impl Client {
             time_ms: 0,
             changes: vec![(row.record, change.clone())],
         };
-        let altered = self.backend.alter(alter).await.unwrap();
-        self.world.trace(|| {
-            format!(
-                "{}: {change:?} of {} gave {altered:?}",
-                self.backend, place.1
-            )
-        });
+        let altered = self.backend.alter(alter).await;
+        self.world
+            .trace(|| format!("{}: {duty:?} of {} gave {altered:?}", self.backend, place.1));
+        let altered = match altered {
+            Ok(altered) => altered,
+            Err(error) => {
+                let refused = error.kind() == ErrorKind::Unavailable;
+                assert!(refused && !self.world.map.is_conditional(), "{error}");
+                return;
+            }
+        };
         let mut ledger = self.world.ledger.borrow_mut();
         match (change, altered[0]) {
             (Change::Remove, Altered::Done) => ledger.removal_succeeds(place),

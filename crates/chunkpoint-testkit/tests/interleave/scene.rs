@@ -44,7 +44,7 @@ use Duty::{
     RemoveOldest, Repeat, Reput, Root, Unpin,
 };
 
-const SCENES: [Scene; 12] = [
+const SCENES: [Scene; 13] = [
     // The newest record needs a chunk of a removed one, is built on, and goes,
     // while somebody works out what is still needed.
     Scene {
@@ -63,6 +63,11 @@ const SCENES: [Scene; 12] = [
     Scene {
         first: &[Root, Child, RemoveOldest],
         then: &[Child, Reput, Maintain, Maintain],
+    },
+    // A pack is deleted while a child arrives.
+    Scene {
+        first: &[Root],
+        then: &[Child, RemoveNewest, Maintain, Maintain],
     },
     // A pack is deleted whose child stays.
     Scene {
