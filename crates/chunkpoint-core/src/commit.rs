@@ -145,11 +145,13 @@ impl<'a> Builder<'a> {
         if map.is_empty() {
             return Ok(Content::Absent);
         }
-        let map: BTreeMap<String, Item> = map
-            .iter()
-            .map(|(key, value)| Ok((key.clone(), Item::json(value)?)))
-            .collect::<Result<_>>()?;
-        self.whole(Value::Map(map), old).await
+        // By key, as maps are; a key may hold any character.
+        let sorted: BTreeMap<&String, &Json> = map.iter().collect();
+        let elements = sorted
+            .into_iter()
+            .map(|(key, value)| Ok(Element::new(key.as_str().into(), Item::json(value)?)))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Content::Map(self.whole_edge(true, elements, old).await?))
     }
 
     /// Gives chunks of their own to what should not travel in the record:
