@@ -247,8 +247,14 @@ const OPS: &[(&str, &str)] = &[
         "of the floor: a cold tail read of the engine beside it",
     ),
     (
-        "runtime_hop",
-        "of the floor: an empty closure handed to a thread for blocking calls, and back",
+        "bare_put",
+        "of the floor: the system calls of a commit alone, without the runtime's hand-over",
+    ),
+    ("bare_load_latest", "of the floor: those of a load alone"),
+    ("bare_tail_read", "of the floor: those of a tail read alone"),
+    (
+        "bare_cold_tail",
+        "of the floor: those of a cold tail read alone",
     ),
     (
         "put_short",

@@ -37,17 +37,16 @@ pub(super) struct Timed<T> {
     pub(super) io: Io,
     /// What the engine took for the same, if there is one beside.
     pub(super) leader_took: Option<Duration>,
-    /// What it took to hand an empty closure to a thread for blocking calls, if that
-    /// was tried: what every file call from asynchronous code adds to the floor.
-    pub(super) hop: Option<Duration>,
+    /// What the system calls alone took; see [`Session::bare`].
+    pub(super) bare: Option<Duration>,
 }
 
 impl<T> Timed<T> {
     /// Books the latencies under the operation's name, the engine's as `paired-`.
     pub(super) fn book(&self, op: &str, recorder: &mut Recorder) -> Result<()> {
         recorder.op(op, self.took)?;
-        if let Some(took) = self.hop {
-            recorder.op("runtime-hop", took)?;
+        if let Some(took) = self.bare {
+            recorder.op(&format!("bare-{op}"), took)?;
         }
         match self.leader_took {
             Some(took) => recorder.op(&format!("paired-{op}"), took),
@@ -102,20 +101,18 @@ impl Sessions {
     }
 
     pub(super) async fn put(&mut self, change: Change) -> Result<Timed<String>> {
-        let (mut leader_took, mut hop) = (None, None);
+        let mut leader_took = None;
         if let Some((subject, session)) = &mut self.leader {
             let led = timed(subject, session.put(change.clone())).await?;
             leader_took = Some(led.took);
             self.own.1.follow(led.io);
-            let start = Instant::now();
-            let hopped = tokio::task::spawn_blocking(|| {}).await;
-            hop = hopped.is_ok().then(|| start.elapsed());
         }
         let (subject, session) = &mut self.own;
+        let put = timed(subject, session.put(change)).await?;
         Ok(Timed {
             leader_took,
-            hop,
-            ..timed(subject, session.put(change)).await?
+            bare: session.bare(),
+            ..put
         })
     }
 
@@ -128,9 +125,11 @@ impl Sessions {
             self.own.1.follow(led.io);
         }
         let (subject, session) = &mut self.own;
+        let read = timed(subject, read(session, op, count)).await?;
         Ok(Timed {
             leader_took,
-            ..timed(subject, read(session, op, count)).await?
+            bare: session.bare(),
+            ..read
         })
     }
 
@@ -164,6 +163,6 @@ async fn timed<T>(
         took,
         io: subject.io().since(before),
         leader_took: None,
-        hop: None,
+        bare: None,
     })
 }

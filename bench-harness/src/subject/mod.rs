@@ -13,6 +13,7 @@ mod store;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,7 +57,7 @@ pub enum Variant {
     /// same backend: what checkpoint savers commonly do.
     FullSnapshot,
     /// Bare files (or memory) moving as many bytes as an engine beside it stores and
-    /// reads, with the same durability: what no layout of these bytes can beat.
+    /// reads, with the same durability, one blocking task an operation.
     Floor,
     /// Nothing: what the harness itself costs.
     NoOp,
@@ -175,6 +176,12 @@ pub trait Session: Send {
     /// Tells the floor what the engine beside it moved for the next operation.
     fn follow(&mut self, moved: Io) {
         let _ = moved;
+    }
+
+    /// What the system calls of the last operation took, if that is less than
+    /// the operation.
+    fn bare(&self) -> Option<Duration> {
+        None
     }
 
     /// Takes note of a state that is not committed, because the variant is

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::backend::{
     Capabilities, CheckpointBackend, Detail, Incarnation, PackId, Pick, RecordKey, RecordRow,
@@ -30,6 +34,8 @@ pub(crate) struct Engine {
     pub(crate) ids: IdMaker,
     pub(crate) retention: Retention,
     pub(crate) background: Background,
+    /// Found out once: asking the system takes longer than decoding a small state.
+    cores: usize,
     closed: AtomicBool,
 }
 
@@ -56,6 +62,7 @@ impl Engine {
             cache: Cache::new(settings.cache_bytes),
             background: Background::new(settings.background),
             retention: Retention::default(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
             ids: IdMaker::default(),
             closed: AtomicBool::new(false),
             backend,
@@ -164,43 +171,109 @@ impl Fetch for Source {
         let missing: Vec<usize> = (0..refs.len()).filter(|n| found[*n].is_none()).collect();
         if !missing.is_empty() {
             self.engine.check_open()?;
-            let names: Vec<_> = missing.iter().map(|n| refs[*n].name()).collect();
-            let stored = self
-                .engine
-                .backend
-                .chunks(&self.thread, self.incarnation, &names)
-                .await?;
-            if stored.len() != names.len() {
-                return Err(Error::new(
-                    ErrorKind::Other,
-                    "backend answered too few chunks",
-                ));
-            }
-            for (n, stored) in missing.into_iter().zip(stored) {
-                let r = &refs[n];
-                let Some(stored) = stored else {
-                    return Err(self.missing(r).await);
-                };
-                let chunk = self
-                    .engine
-                    .codec
-                    .unpack(stored)
-                    .and_then(|raw| decode(raw, r))
-                    .map_err(|e| e.context(self.place(r)))?;
-                found[n] = Some(cache.insert_chunk(
-                    self.incarnation,
-                    r.pack,
-                    r.ordinal,
-                    Arc::new(chunk),
-                    self.keep,
-                ));
+            let missing_refs: Vec<Ref> = missing.iter().map(|n| refs[*n].clone()).collect();
+            // The next part is read while the one before is decoded.
+            let mut parts = stream::iter(parts(&missing_refs))
+                .map(|part| self.read(part))
+                .buffered(2);
+            let mut missing = missing.into_iter();
+            while let Some(part) = parts.try_next().await? {
+                for (chunk, n) in part.into_iter().zip(&mut missing) {
+                    found[n] = Some(chunk);
+                }
             }
         }
         Ok(found.into_iter().flatten().collect())
     }
 }
 
+/// Stored bytes asked for at once.
+const PART: u64 = 4 << 20;
+
+/// Fewer stored bytes than this are not worth handing to another thread.
+const SHARE: u64 = 24 << 10;
+
+/// More stored bytes than this are not decoded on the caller's thread, which is
+/// the runtime's: it takes about a quarter of a millisecond.
+const MOST_HERE: u64 = 32 << 10;
+
+/// Cuts what is to be read into parts of about [`PART`] bytes.
+fn parts(refs: &[Ref]) -> Vec<Vec<Ref>> {
+    let mut parts: Vec<Vec<Ref>> = Vec::new();
+    let mut bytes = PART;
+    for r in refs {
+        if bytes >= PART {
+            bytes = 0;
+            parts.push(Vec::new());
+        }
+        bytes += u64::from(r.stored);
+        if let Some(part) = parts.last_mut() {
+            part.push(r.clone());
+        }
+    }
+    parts
+}
+
 impl Source {
+    /// Reads chunks that are not in the cache, and decodes them: many of them by
+    /// blocking tasks on all cores, so that neither the caller waits for one nor
+    /// the runtime for the caller.
+    async fn read(&self, refs: Vec<Ref>) -> Result<Vec<Arc<Decoded>>> {
+        let names: Vec<_> = refs.iter().map(Ref::name).collect();
+        let backend = &self.engine.backend;
+        let stored = backend
+            .chunks(&self.thread, self.incarnation, &names)
+            .await?;
+        if stored.len() != names.len() {
+            return Err(Error::new(
+                ErrorKind::Other,
+                "backend answered too few chunks",
+            ));
+        }
+        let mut pairs = Vec::with_capacity(refs.len());
+        for (r, stored) in refs.into_iter().zip(stored) {
+            match stored {
+                Some(stored) => pairs.push((r, stored)),
+                None => return Err(self.missing(&r).await),
+            }
+        }
+        let bytes: u64 = pairs.iter().map(|(r, _)| u64::from(r.stored)).sum();
+        let cores = self.engine.cores;
+        let shares = (bytes / SHARE).clamp(1, cores as u64);
+        if Handle::try_current().is_err() || (shares == 1 && bytes <= MOST_HERE) {
+            return self.decode(pairs);
+        }
+        let each = pairs.len().div_ceil(shares as usize);
+        let own = if bytes / shares <= MOST_HERE { each } else { 0 };
+        let mut others = pairs.split_off(own.min(pairs.len()));
+        let mut tasks = Vec::with_capacity(shares as usize);
+        while !others.is_empty() {
+            let rest = others.split_off(each.min(others.len()));
+            let (source, share) = (self.clone(), std::mem::replace(&mut others, rest));
+            tasks.push(spawn_blocking(move || source.decode(share)));
+        }
+        let mut decoded = self.decode(pairs)?;
+        for task in tasks {
+            decoded.extend(task.await.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Other, "decoding was stopped").source(error))
+            })?);
+        }
+        Ok(decoded)
+    }
+
+    fn decode(&self, stored: Vec<(Ref, Bytes)>) -> Result<Vec<Arc<Decoded>>> {
+        let Engine { cache, codec, .. } = &*self.engine;
+        let decoded = stored.into_iter().map(|(r, stored)| {
+            let chunk = codec
+                .unpack(stored)
+                .and_then(|raw| decode(raw, &r))
+                .map_err(|e| e.context(self.place(&r)))?;
+            let chunk = Arc::new(chunk);
+            Ok(cache.insert_chunk(self.incarnation, r.pack, r.ordinal, chunk, self.keep))
+        });
+        decoded.collect()
+    }
+
     fn place(&self, r: &Ref) -> String {
         let mut place = format!("thread {}", quote(&self.thread));
         if let Some((key, _)) = &self.owner {

@@ -20,6 +20,7 @@ use crate::list::Listing;
 use crate::row::read_pick;
 use crate::stats::IoStats;
 use crate::store::{Store, key_of};
+use crate::wait::{MOST, Wait, is_would_wait};
 use crate::writer::{Caller, Op, Waits, submit};
 use crate::{chunks, condemned, threads};
 
@@ -29,8 +30,9 @@ const MOST_BYTES: u64 = 1 << 30;
 /// Checkpoints in a directory: one append-only, checksummed log per thread.
 ///
 /// Several backends, in one process or several, may use a directory at once.
-/// Every method does its work in a blocking task of the runtime it is called
-/// in; a caller that goes away leaves a mutation complete or not there.
+/// Small reads of what the system has in memory are done where the caller runs;
+/// all else in a blocking task of the runtime it is called in. A caller that
+/// goes away leaves a mutation complete or not there.
 ///
 /// Durability: with [`Durability::Disk`] a mutation is answered after its log,
 /// and for a new thread the directories above it, were synced. With `Process`
@@ -103,6 +105,20 @@ impl FsBackend {
             .map_err(|error| error.operation("bytes_at_rest"))
     }
 
+    /// Runs `work`, a small read, where the caller runs; `None` if that would
+    /// wait for the device.
+    fn now<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Store) -> Result<T>,
+    ) -> Option<Result<T>> {
+        let outcome = self.store.check_open().and_then(|()| work(&self.store));
+        match outcome {
+            Err(error) if is_would_wait(&error) => None,
+            other => Some(other.map_err(|error| error.operation(operation))),
+        }
+    }
+
     /// Runs `work` where it may block.
     async fn run<T: Send + 'static>(
         &self,
@@ -120,6 +136,38 @@ impl FsBackend {
             Err(Error::new(ErrorKind::Other, "the task was stopped").source(error))
         });
         outcome.map_err(|error| error.operation(operation))
+    }
+}
+
+fn get(
+    store: &Store,
+    thread: &str,
+    picks: &[Pick],
+    detail: Detail,
+    wait: Wait,
+) -> Result<Vec<Option<RecordRow>>> {
+    let Some(view) = store.view(&key_of(thread), thread, wait)? else {
+        return Ok(vec![None; picks.len()]);
+    };
+    let mut reader = view.reader();
+    picks
+        .iter()
+        .map(|pick| read_pick(&mut reader, &view.state, pick, detail))
+        .collect()
+}
+
+fn read(
+    store: &Store,
+    thread: &str,
+    incarnation: Incarnation,
+    names: &[ChunkName],
+    wait: Wait,
+) -> Result<Vec<Option<Bytes>>> {
+    match store.view(&key_of(thread), thread, wait)? {
+        Some(view) if view.state.header.incarnation == incarnation => {
+            chunks::read_chunks(&mut view.reader(), &view.state, names)
+        }
+        _ => Ok(vec![None; names.len()]),
     }
 }
 
@@ -172,16 +220,12 @@ impl CheckpointBackend for FsBackend {
         picks: &[Pick],
         detail: Detail,
     ) -> Result<Vec<Option<RecordRow>>> {
+        if let Some(rows) = self.now("get", |store| get(store, thread, picks, detail, Wait::No)) {
+            return rows;
+        }
         let (thread, picks) = (thread.to_owned(), picks.to_vec());
         self.run("get", move |store, _| {
-            let Some(view) = store.view(&key_of(&thread), &thread)? else {
-                return Ok(vec![None; picks.len()]);
-            };
-            let (mut reader, state) = (view.reader(), &view.state);
-            picks
-                .iter()
-                .map(|pick| read_pick(&mut reader, state, pick, detail))
-                .collect()
+            get(store, &thread, &picks, detail, Wait::Yes)
         })
         .await
     }
@@ -194,7 +238,7 @@ impl CheckpointBackend for FsBackend {
             return Ok(stream::empty().boxed());
         }
         let listing = self.run("list", move |store, _| {
-            let view = store.view(&key_of(&query.thread), &query.thread)?;
+            let view = store.view(&key_of(&query.thread), &query.thread, Wait::Yes)?;
             Ok(view.map(|view| Listing::new(view.reader(), view.state, query)))
         });
         let Some(listing) = listing.await? else {
@@ -227,14 +271,17 @@ impl CheckpointBackend for FsBackend {
         incarnation: Incarnation,
         names: &[ChunkName],
     ) -> Result<Vec<Option<Bytes>>> {
+        let bytes: u64 = names.iter().map(|name| u64::from(name.len)).sum();
+        if bytes <= MOST
+            && let Some(found) = self.now("chunks", |store| {
+                read(store, thread, incarnation, names, Wait::No)
+            })
+        {
+            return found;
+        }
         let (thread, names) = (thread.to_owned(), names.to_vec());
         self.run("chunks", move |store, _| {
-            match store.view(&key_of(&thread), &thread)? {
-                Some(view) if view.state.header.incarnation == incarnation => {
-                    chunks::read_chunks(&mut view.reader(), &view.state, &names)
-                }
-                _ => Ok(vec![None; names.len()]),
-            }
+            read(store, &thread, incarnation, &names, Wait::Yes)
         })
         .await
     }
@@ -265,7 +312,7 @@ impl CheckpointBackend for FsBackend {
 
     async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>> {
         self.run("condemned", move |store, _| {
-            let Some(view) = store.view(&key_of(&query.thread), &query.thread)? else {
+            let Some(view) = store.view(&key_of(&query.thread), &query.thread, Wait::Yes)? else {
                 return Ok(None);
             };
             let packs = condemned::page(&mut view.reader(), &view.state, &query)?;
@@ -322,10 +369,16 @@ impl CheckpointBackend for FsBackend {
     }
 
     async fn incarnation(&self, thread: &str) -> Result<Option<Incarnation>> {
+        let look = |store: &Store, thread: &str, wait| {
+            let view = store.view(&key_of(thread), thread, wait)?;
+            Ok(view.map(|view| view.state.header.incarnation))
+        };
+        if let Some(found) = self.now("incarnation", |store| look(store, thread, Wait::No)) {
+            return found;
+        }
         let thread = thread.to_owned();
         self.run("incarnation", move |store, _| {
-            let view = store.view(&key_of(&thread), &thread)?;
-            Ok(view.map(|view| view.state.header.incarnation))
+            look(store, &thread, Wait::Yes)
         })
         .await
     }

@@ -21,6 +21,7 @@ use chunkpoint_core::types::MAX_ID_BYTES;
 use crate::dir::Dir;
 use crate::error::from_io;
 use crate::log::LogFile;
+use crate::wait::Wait;
 
 const NAME: &str = "threads.log";
 
@@ -192,7 +193,7 @@ fn from_headers(dir: &Dir, mut visit: impl FnMut(&str)) -> Result<()> {
                 .display()
                 .to_string();
             // A log whose header is damaged has no name to list.
-            match LogFile::open(&path, &name, None, &dir.counters) {
+            match LogFile::open(&path, &name, None, &dir.counters, Wait::Yes) {
                 Ok(Some(opened)) => visit(&opened.log.header.thread),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "log without a name"),

@@ -24,6 +24,7 @@ use crate::row::{read_body, read_calls, read_commit};
 use crate::scan::{Met, Scan};
 use crate::state::{Event, Found, Header, State};
 use crate::store::{Store, View, hex, log_names};
+use crate::wait::Wait;
 
 /// What is appended to the old log while the lock is held is at most about so
 /// much.
@@ -81,7 +82,10 @@ pub(crate) fn compact(
         stop(Point::Copied)?;
         let mut view = view.clone();
         loop {
-            let Some(now) = store.view(&key, thread)?.filter(|now| same_log(now, &view)) else {
+            let Some(now) = store
+                .view(&key, thread, Wait::Yes)?
+                .filter(|now| same_log(now, &view))
+            else {
                 return Ok(None);
             };
             let behind = now.state.end - view.state.end;
@@ -92,7 +96,10 @@ pub(crate) fn compact(
             view = now;
         }
         let _lock = store.dir.lock(&key)?;
-        let Some(now) = store.view(&key, thread)?.filter(|now| same_log(now, &view)) else {
+        let Some(now) = store
+            .view(&key, thread, Wait::Yes)?
+            .filter(|now| same_log(now, &view))
+        else {
             return Ok(None);
         };
         build.catch_up(&now, view.state.end)?;

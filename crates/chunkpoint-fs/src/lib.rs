@@ -59,6 +59,7 @@ mod stats;
 mod store;
 mod table;
 mod threads;
+mod wait;
 mod wire;
 mod writer;
 

@@ -14,6 +14,7 @@ use crate::error::from_io;
 use crate::frame::{Frame, MAX_PREFIX, Prefix};
 use crate::state::Header;
 use crate::stats::Counters;
+use crate::wait::{self, Wait};
 use crate::wire::Cursor;
 
 /// The first bytes of a log.
@@ -86,6 +87,8 @@ pub(crate) struct LogFile {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) log: LogFile,
+    /// Its length then.
+    pub(crate) len: u64,
     /// Its first bytes; all of them if it is small.
     pub(crate) head: Bytes,
 }
@@ -102,15 +105,10 @@ impl LogFile {
         name: &str,
         thread: Option<&str>,
         counters: &Arc<Counters>,
+        wait: Wait,
     ) -> Result<Option<Opened>> {
-        let open = |write| File::options().read(true).write(write).open(path);
-        let file = match open(true).or_else(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => open(false),
-            _ => Err(error),
-        }) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(from_io(format_args!("opening {name}"), error)),
+        let Some(file) = open_file(path, name, wait)? else {
+            return Ok(None);
         };
         let metadata = file.metadata().map_err(|error| from_io(name, error))?;
         let first = if metadata.len() <= SMALL as u64 {
@@ -118,10 +116,10 @@ impl LogFile {
         } else {
             HEAD
         };
-        let mut head = read_at(&file, 0, first, name, counters)?;
+        let mut head = read_at(&file, 0, first, name, counters, wait)?;
         let whole = header_len(&head);
         if whole > head.len() && whole as u64 <= metadata.len() {
-            head = read_at(&file, 0, whole, name, counters)?;
+            head = read_at(&file, 0, whole, name, counters, wait)?;
         }
         let header = parse_header(&head, name)?;
         if let Some(thread) = thread
@@ -140,7 +138,8 @@ impl LogFile {
             header: Arc::new(header),
             counters: counters.clone(),
         };
-        Ok(Some(Opened { log, head }))
+        let len = metadata.len();
+        Ok(Some(Opened { log, len, head }))
     }
 
     /// Makes a log of an empty file: writes its header.
@@ -171,8 +170,8 @@ impl LogFile {
     }
 
     /// At most `len` bytes at `offset`: fewer only at the end of the file.
-    pub(crate) fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
-        read_at(&self.file, offset, len, &self.name, &self.counters)
+    pub(crate) fn read(&self, offset: u64, len: usize, wait: Wait) -> Result<Bytes> {
+        read_at(&self.file, offset, len, &self.name, &self.counters, wait)
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -216,15 +215,42 @@ impl LogFile {
     }
 }
 
-fn read_at(file: &File, offset: u64, len: usize, name: &str, counters: &Counters) -> Result<Bytes> {
+/// Opens the file of a log, for writing if the filesystem lets us.
+fn open_file(path: &Path, name: &str, wait: Wait) -> Result<Option<File>> {
+    if wait == Wait::No {
+        return wait::open(path);
+    }
+    let open = |write| File::options().read(true).write(write).open(path);
+    match open(true).or_else(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => open(false),
+        _ => Err(error),
+    }) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(from_io(format_args!("opening {name}"), error)),
+    }
+}
+
+fn read_at(
+    file: &File,
+    offset: u64,
+    len: usize,
+    name: &str,
+    counters: &Counters,
+    wait: Wait,
+) -> Result<Bytes> {
     let mut bytes = vec![0; len];
     let mut filled = 0;
-    while filled < len {
-        match read_some_at(file, offset + filled as u64, &mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(from_io(format_args!("reading {name}"), error)),
+    if wait == Wait::No {
+        filled = wait::read_at(file, offset, &mut bytes)?;
+    } else {
+        while filled < len {
+            match read_some_at(file, offset + filled as u64, &mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(from_io(format_args!("reading {name}"), error)),
+            }
         }
     }
     counters.read(filled);
@@ -326,6 +352,9 @@ pub(crate) struct Reader {
     log: Arc<LogFile>,
     /// Nothing is read at or behind this.
     end: u64,
+    wait: Wait,
+    /// Bytes read so far.
+    read: u64,
     start: u64,
     block: Bytes,
 }
@@ -336,9 +365,17 @@ impl Reader {
         Self {
             log,
             end,
+            wait: Wait::Yes,
+            read: 0,
             start: 0,
             block: Bytes::new(),
         }
+    }
+
+    /// Says whether it may wait for the device; else it may.
+    pub(crate) fn waiting(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
     }
 
     /// Gives it what was read already.
@@ -368,6 +405,15 @@ impl Reader {
         self.end
     }
 
+    /// At most `len` bytes at `offset`, and the block stays what it is.
+    pub(crate) fn aside(&mut self, offset: u64, len: usize) -> Result<Bytes> {
+        self.read += len as u64;
+        if self.wait == Wait::No && self.read > wait::MOST {
+            return Err(wait::would_wait());
+        }
+        self.log.read(offset, len, self.wait)
+    }
+
     /// At least `len` bytes at `offset`, as far as there are any.
     pub(crate) fn bytes(&mut self, offset: u64, len: u64, going: Going) -> Result<Bytes> {
         let len = len.min(self.end.saturating_sub(offset));
@@ -384,7 +430,7 @@ impl Reader {
                 }
             };
             let to = to.min(self.end);
-            self.block = self.log.read(from, (to - from) as usize)?;
+            self.block = self.aside(from, (to - from) as usize)?;
             self.start = from;
         }
         let at = ((offset - self.start) as usize).min(self.block.len());

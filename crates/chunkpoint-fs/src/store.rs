@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +19,7 @@ use crate::log::{LogFile, Reader, identity};
 use crate::lru::{Key, Lru};
 use crate::state::State;
 use crate::stats::Counters;
+use crate::wait::Wait;
 use crate::writer::Queue;
 
 /// Bytes of thread states that are kept.
@@ -64,13 +65,16 @@ pub(crate) struct View {
     pub(crate) state: Arc<State>,
     /// What was read last to find that out; the latest record is often in it.
     block: (u64, Bytes),
+    wait: Wait,
 }
 
 impl View {
     /// A reader of its log.
     pub(crate) fn reader(&self) -> Reader {
         let (start, block) = self.block.clone();
-        Reader::new(self.log.clone(), self.state.end).with_block(start, block)
+        Reader::new(self.log.clone(), self.state.end)
+            .waiting(self.wait)
+            .with_block(start, block)
     }
 }
 
@@ -134,55 +138,62 @@ impl Store {
     }
 
     /// A thread as it is now; `None` if it has no log.
-    pub(crate) fn view(&self, key: &Key, thread: &str) -> Result<Option<View>> {
+    pub(crate) fn view(&self, key: &Key, thread: &str, wait: Wait) -> Result<Option<View>> {
         let path = self.log_path(key);
         let name = log_names(key).1;
-        loop {
-            let metadata = match std::fs::metadata(&path) {
-                Ok(metadata) => metadata,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let (log, len, head) = match self.open_log(key, &path, &name)? {
+            Some((log, len)) => (log, len, Bytes::new()),
+            None => {
+                let counters = &self.dir.counters;
+                let Some(opened) = LogFile::open(&path, &name, Some(thread), counters, wait)?
+                else {
                     self.forget(key);
                     return Ok(None);
-                }
-                Err(error) => return Err(from_io(format_args!("opening {name}"), error)),
-            };
-            let len = metadata.len();
+                };
+                let log = Arc::new(opened.log);
+                self.files.insert(*key, log.clone(), 1);
+                (log, opened.len, opened.head)
+            }
+        };
+        let known = self
+            .states
+            .get(key)
+            .filter(|state| state.header == log.header && state.end <= len);
+        let mut reader = Reader::new(log.clone(), len).waiting(wait);
+        let state = match known {
+            Some(state) if state.end == len || self.is_writing(key) => state,
+            Some(state) if len - state.end <= CATCH_UP => {
+                self.publish(*key, replay(State::clone(&state), &mut reader)?)
+            }
+            _ => {
+                reader = reader.with_block(0, head);
+                let state = load(&mut reader)?;
+                self.publish(*key, state)
+            }
+        };
+        let block = reader.into_block();
+        Ok(Some(View {
+            log,
+            state,
+            block,
+            wait,
+        }))
+    }
+
+    /// The log that is open already, and its length, if the path still leads to
+    /// it. An open file keeps its directories in memory: this does not wait.
+    fn open_log(&self, key: &Key, path: &Path, name: &str) -> Result<Option<(Arc<LogFile>, u64)>> {
+        // Elsewhere than on Unix nothing tells.
+        let Some(log) = self.files.get(key).filter(|_| cfg!(unix)) else {
+            return Ok(None);
+        };
+        match std::fs::metadata(path) {
             // An inode's number may come back once its file is gone, so it
             // identifies a file only while that is open.
-            let open = self
-                .files
-                .get(key)
-                .filter(|log| log.identity == identity(&metadata));
-            let (log, head) = match open {
-                Some(log) if cfg!(unix) => (log, None),
-                _ => match LogFile::open(&path, &name, Some(thread), &self.dir.counters)? {
-                    None => continue,
-                    Some(opened) if opened.log.identity != identity(&metadata) => continue,
-                    Some(opened) => {
-                        let log = Arc::new(opened.log);
-                        self.files.insert(*key, log.clone(), 1);
-                        (log, Some(opened.head))
-                    }
-                },
-            };
-            let known = self
-                .states
-                .get(key)
-                .filter(|state| state.header == log.header && state.end <= len);
-            let mut reader = Reader::new(log.clone(), len);
-            let state = match known {
-                Some(state) if state.end == len || self.is_writing(key) => state,
-                Some(state) if len - state.end <= CATCH_UP => {
-                    self.publish(*key, replay(State::clone(&state), &mut reader)?)
-                }
-                _ => {
-                    reader = reader.with_block(0, head.unwrap_or_default());
-                    let state = load(&mut reader)?;
-                    self.publish(*key, state)
-                }
-            };
-            let block = reader.into_block();
-            return Ok(Some(View { log, state, block }));
+            Ok(metadata) if log.identity == identity(&metadata) => Ok(Some((log, metadata.len()))),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(from_io(format_args!("opening {name}"), error)),
         }
     }
 
@@ -251,7 +262,8 @@ impl Store {
         for key in keys {
             let name = log_names(&key).1;
             let path = self.log_path(&key);
-            if let Some(opened) = LogFile::open(&path, &name, None, &self.dir.counters)? {
+            let counters = &self.dir.counters;
+            if let Some(opened) = LogFile::open(&path, &name, None, counters, Wait::Yes)? {
                 opened.log.sync()?;
             }
         }

@@ -79,7 +79,7 @@ pub(crate) fn find(reader: &mut Reader, at: u64, pack: PackId) -> Result<Option<
     while low < high {
         let page_no = guess.clamp(low, high - 1);
         let offset = frame.tail + (page_no * PAGE) as u64;
-        let page = log.read(offset, PAGE)?;
+        let page = reader.aside(offset, PAGE)?;
         let filled = (entries - page_no * PER_PAGE).min(PER_PAGE);
         let sound = page.len() == PAGE
             && page_crc(&log, offset, &page[..PAGE - 4]).to_le_bytes() == page[PAGE - 4..];

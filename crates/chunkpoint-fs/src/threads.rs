@@ -14,6 +14,7 @@ use crate::lru::Key;
 use crate::ops::DeadChunks;
 use crate::order::latest;
 use crate::store::{Store, hex, key_of, log_names};
+use crate::wait::Wait;
 use crate::writer::Caller;
 
 /// A log is compacted when at least so much of it is of no use, ...
@@ -45,7 +46,7 @@ pub(crate) fn reclaim(
     before_ms: u64,
     dead: &HashMap<PackId, Vec<u32>>,
 ) -> Result<Step> {
-    let view = store.view(&key, thread)?;
+    let view = store.view(&key, thread, Wait::Yes)?;
     let Some(view) = view.filter(|view| view.state.header.incarnation == incarnation) else {
         return Ok(Step::Done(Reclaimed::default()));
     };
@@ -123,7 +124,7 @@ pub(crate) fn delete(
     let key = key_of(thread);
     let _lock = store.dir.lock(&key)?;
     caller.check()?;
-    let view = store.view(&key, thread)?;
+    let view = store.view(&key, thread, Wait::Yes)?;
     if view.is_none_or(|view| view.state.header.incarnation != incarnation) {
         return Ok(());
     }
@@ -154,7 +155,7 @@ pub(crate) fn copy(
     if is_taken(store, &key, target, fresh)? {
         return Ok(());
     }
-    let Some(view) = store.view(&key_of(source), source)? else {
+    let Some(view) = store.view(&key_of(source), source, Wait::Yes)? else {
         return Err(Error::new(
             ErrorKind::NotFound,
             format!("thread {} does not exist", quote(source)),
@@ -191,7 +192,7 @@ pub(crate) fn copy(
 /// # Errors
 /// `Conflict` if something else is, and be it only pending writes.
 fn is_taken(store: &Store, key: &Key, target: &str, fresh: Incarnation) -> Result<bool> {
-    match store.view(key, target)? {
+    match store.view(key, target, Wait::Yes)? {
         None => Ok(false),
         Some(view) if view.state.header.incarnation == fresh => Ok(true),
         Some(_) => Err(Error::new(
@@ -229,7 +230,7 @@ pub(crate) fn list(store: &Store, query: &ListThreads) -> Result<Vec<Arc<str>>> 
 
 fn is_visible(store: &Store, thread: &str) -> Result<bool> {
     let look = || -> Result<bool> {
-        let Some(view) = store.view(&key_of(thread), thread)? else {
+        let Some(view) = store.view(&key_of(thread), thread, Wait::Yes)? else {
             return Ok(false);
         };
         let mut reader = view.reader();

@@ -20,6 +20,7 @@ use crate::lru::Key;
 use crate::ops::{self, DeadChunks};
 use crate::state::{Header, State};
 use crate::store::{Store, hex, log_names};
+use crate::wait::Wait;
 
 /// Operations written at once.
 const MOST_OPS: usize = 1024;
@@ -258,7 +259,7 @@ impl<'a> Group<'a> {
             )
             .retryable(false));
         }
-        let view = store.view(&key, thread)?;
+        let view = store.view(&key, thread, Wait::Yes)?;
         let target = match view {
             None => None,
             Some(view) => {

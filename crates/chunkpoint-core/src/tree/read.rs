@@ -140,46 +140,81 @@ pub(crate) async fn element_at(
     Ok(None)
 }
 
-/// The bytes of each element.
+/// Pieces of large values read at once: they need not all be in memory twice.
+const PIECES: usize = 1024;
+
+/// The bytes of each element. All large values go down their trees together, so
+/// that many of them take no more dependent reads than one.
 pub(crate) async fn read_data(fetch: &dyn Fetch, data: &[&Data]) -> Result<Vec<Bytes>> {
+    let mut large = Vec::new();
     let mut out = Vec::with_capacity(data.len());
-    for data in data {
+    for (n, data) in data.iter().enumerate() {
         out.push(match data {
             Data::Inline(bytes) => bytes.clone(),
             Data::Unsplit(plan) => plan.bytes().clone(),
-            Data::Large(large) => read_large(fetch, large).await?,
+            Data::Large(it) => {
+                large.push((n, it));
+                Bytes::new()
+            }
         });
+    }
+    if !large.is_empty() {
+        let trees: Vec<&Large> = large.iter().map(|(_, it)| *it).collect();
+        for ((n, _), bytes) in large.iter().zip(read_large(fetch, &trees).await?) {
+            out[*n] = bytes;
+        }
     }
     Ok(out)
 }
 
-async fn read_large(fetch: &dyn Fetch, large: &Large) -> Result<Bytes> {
-    let mut refs = vec![large.root.clone()];
-    for _ in 0..large.level {
-        let nodes = fetch.fetch(&refs).await?;
-        refs.clear();
-        for node in &nodes {
-            refs.extend_from_slice(as_node(node)?);
-        }
+async fn read_large(fetch: &dyn Fetch, trees: &[&Large]) -> Result<Vec<Bytes>> {
+    // References in order, each with its tree and its height above the pieces.
+    let mut open: Vec<(usize, u8, Ref)> = Vec::new();
+    for (tree, large) in trees.iter().enumerate() {
+        open.push((tree, large.level, large.root.clone()));
     }
-    let mut out = BytesMut::with_capacity(large.len.min(1 << 30) as usize);
-    // A part at a time: the pieces need not all be in memory twice.
-    for part in refs.chunks(256) {
-        for piece in fetch.fetch(part).await? {
+    while open.iter().any(|(_, level, _)| *level > 0) {
+        let nodes: Vec<Ref> = open
+            .iter()
+            .filter(|(_, level, _)| *level > 0)
+            .map(|(.., r)| r.clone())
+            .collect();
+        let mut nodes = fetch.fetch(&nodes).await?.into_iter();
+        let mut below = Vec::with_capacity(open.len());
+        for (tree, level, r) in open {
+            match if level > 0 { nodes.next() } else { None } {
+                None => below.push((tree, level, r)),
+                Some(node) => {
+                    let children = as_node(&node)?.iter();
+                    below.extend(children.map(|child| (tree, level - 1, child.clone())));
+                }
+            }
+        }
+        open = below;
+    }
+    let mut values: Vec<BytesMut> = trees
+        .iter()
+        .map(|large| BytesMut::with_capacity(large.len.min(1 << 30) as usize))
+        .collect();
+    for part in open.chunks(PIECES) {
+        let refs: Vec<Ref> = part.iter().map(|(.., r)| r.clone()).collect();
+        for ((tree, ..), piece) in part.iter().zip(fetch.fetch(&refs).await?) {
             match &*piece {
-                Decoded::Piece(bytes) => out.extend_from_slice(bytes),
+                Decoded::Piece(bytes) => values[*tree].extend_from_slice(bytes),
                 _ => return Err(Error::corrupt("a piece was expected, another chunk found")),
             }
         }
     }
-    if out.len() as u64 != large.len {
-        return Err(Error::corrupt(format!(
-            "a large value has {} bytes, its reference says {}",
-            out.len(),
-            large.len
-        )));
+    for (large, value) in trees.iter().zip(&values) {
+        if value.len() as u64 != large.len {
+            return Err(Error::corrupt(format!(
+                "a large value has {} bytes, its reference says {}",
+                value.len(),
+                large.len
+            )));
+        }
     }
-    Ok(out.freeze())
+    Ok(values.into_iter().map(BytesMut::freeze).collect())
 }
 
 /// Chunks read at once by [`reachable`].

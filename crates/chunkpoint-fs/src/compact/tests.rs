@@ -18,6 +18,7 @@ use super::{Dead, Point, compact, hex, visit};
 use crate::FsBackend;
 use crate::config::FsConfig;
 use crate::store::{Store, key_of};
+use crate::wait::Wait;
 
 const POINTS: [Point; 4] = [Point::Copied, Point::Locked, Point::Synced, Point::Renamed];
 
@@ -123,7 +124,7 @@ fn compacted(dir: &Path, stop: impl Fn(Point) -> Result<()>) -> Result<Option<u6
     };
     let store = Store::open(&config)?;
     let key = key_of("t");
-    let view = store.view(&key, "t")?.unwrap();
+    let view = store.view(&key, "t", Wait::Yes)?.unwrap();
     let mut dead = Dead::new();
     visit(&mut view.reader(), &view.state, |pack| {
         if (0..50).any(|n| commit(n).pack == pack.pack) {
