@@ -62,6 +62,7 @@ mod retention;
 mod saver;
 mod settings;
 mod snapshot;
+pub mod store_backend;
 mod thread;
 mod tree;
 pub mod types;
