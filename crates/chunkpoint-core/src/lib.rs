@@ -49,7 +49,7 @@ mod commit;
 mod draft;
 mod engine;
 mod error;
-mod filter;
+mod json;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
@@ -62,6 +62,7 @@ mod retention;
 mod saver;
 mod settings;
 mod snapshot;
+pub mod store;
 pub mod store_backend;
 mod thread;
 mod tree;

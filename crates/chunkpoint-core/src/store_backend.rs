@@ -208,8 +208,10 @@ pub struct PutItem {
     /// The chunks of the pack named by `row.version`; the position is the ordinal.
     pub chunks: Vec<Bytes>,
     /// The value, for a backend that keeps it in a form its users can query or
-    /// that pre-filters with it. The body holds it too, and is the truth.
-    pub value: Arc<Map<String, Value>>,
+    /// that pre-filters with it. The body holds it too, and is the truth. `None`
+    /// after a patch of a large value, most of which was not read: what the backend
+    /// keeps of it is then out of date, and must not rule the item out.
+    pub value: Option<Arc<Map<String, Value>>>,
 }
 
 /// A change of one item.
