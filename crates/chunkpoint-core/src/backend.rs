@@ -440,6 +440,10 @@ pub struct ListThreads {
     pub after: Option<Arc<str>>,
     /// At most so many.
     pub limit: usize,
+    /// Whether threads without a visible record are listed as well: those
+    /// that have only pending writes, hidden records, or what removals left.
+    /// Maintenance asks for them; users are not shown them.
+    pub all: bool,
 }
 
 /// Where checkpoints are kept. See the [module](self) for the words and for
@@ -562,6 +566,8 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     /// Lists threads that have at least one visible record, by id ascending.
     ///
     /// * At most `limit`; fewer only at the end.
+    /// * With `all`, every thread that has an incarnation is listed, visible record
+    ///   or not; one that was deleted is not.
     async fn threads(&self, query: ListThreads) -> Result<Vec<Arc<str>>>;
 
     /// Makes everything acknowledged durable and lets go of files and

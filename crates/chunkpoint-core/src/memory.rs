@@ -543,7 +543,7 @@ impl CheckpointBackend for MemoryBackend {
         let threads = state.threads.range::<str, _>((from, Bound::Unbounded));
         let threads = threads
             .take_while(|(thread, _)| thread.starts_with(&query.prefix))
-            .filter(|(_, life)| life.has_visible());
+            .filter(|(_, life)| query.all || life.has_visible());
         Ok(threads
             .take(query.limit)
             .map(|(thread, _)| thread.clone())

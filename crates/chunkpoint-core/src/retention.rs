@@ -229,6 +229,9 @@ impl Engine {
                 prefix: String::new(),
                 after,
                 limit: 256,
+                // Pending writes whose checkpoint never came are swept also where
+                // nothing else is, and what was left when the last record went.
+                all: true,
             };
             let threads = engine.backend.threads(page).await?;
             let Some(last) = threads.last() else {

@@ -256,6 +256,7 @@ macro_rules! backend_suite_list {
                 threads_come_in_order_and_pages
                 threads_filters_by_prefix
                 threads_lists_only_those_with_a_visible_record
+                threads_lists_all_if_asked
                 a_closed_backend_is_unavailable
                 everything_is_there_after_a_reopen
                 a_second_handle_sees_everything

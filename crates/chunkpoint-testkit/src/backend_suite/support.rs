@@ -376,6 +376,7 @@ pub(super) async fn threads(backend: &Backend, prefix: &str) -> Vec<String> {
         prefix: prefix.into(),
         after: None,
         limit: 10_000,
+        all: false,
     };
     let threads = backend.threads(query).await.unwrap();
     threads.iter().map(ToString::to_string).collect()

@@ -105,6 +105,7 @@ macro_rules! engine_suite_list {
                 maintaining_is_idempotent
                 the_background_follows_the_commits
                 an_old_snapshot_is_readable_for_the_grace
+                writes_without_a_checkpoint_are_swept
                 reclaiming_frees_what_nothing_reaches
                 reclaiming_frees_what_was_replaced
                 a_bounded_history_takes_bounded_room

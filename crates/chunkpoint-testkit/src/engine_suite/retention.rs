@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chunkpoint_core::backend::Reclaim;
-use chunkpoint_core::{ErrorKind, Memory, Settings, Snapshot, Value};
+use chunkpoint_core::{Config, ErrorKind, Item, Memory, Settings, Snapshot, Value};
 
 use super::support::*;
 
@@ -183,6 +183,43 @@ pub async fn the_background_follows_the_commits(target: &Target) {
     assert!((10..=18).contains(&left), "{left} checkpoints are left");
     assert_eq!(cold(target, &at).await["list"], up_to(300));
     memory.close().await.unwrap();
+}
+
+/// Pending writes whose checkpoint never comes wait for it through the grace
+/// period; then they go, also from a thread that never had anything else.
+pub async fn writes_without_a_checkpoint_are_swept(target: &Target) {
+    let memory = target.memory();
+    let saver = memory.saver();
+    let grace = memory.settings().grace;
+    let put_writes = async |thread: &str| {
+        let config = Config::new(thread).with_id("1");
+        let writes = vec![("channel".to_owned(), Item::text(thread))];
+        saver.put_writes(&config, writes, "task", "").await.unwrap();
+    };
+    let written = async |thread: &str| {
+        let config = Config::new(thread).with_id("1");
+        let tuple = target.saver().get_tuple(&config).await.unwrap();
+        tuple.unwrap().pending_writes.len()
+    };
+    let put = async |id: &str| {
+        let thread = memory.thread(id).unwrap();
+        step(&thread, |draft| named(draft, "1")).await;
+        written(id).await
+    };
+    put_writes("in time").await;
+    put_writes("late").await;
+    target.clock().advance(grace / 2);
+    put_writes("later").await;
+    memory.maintain().await.unwrap();
+    assert_eq!(put("in time").await, 1, "swept within the grace period");
+    target.clock().advance(grace / 2 + Duration::from_secs(1));
+    memory.maintain().await.unwrap();
+    assert_eq!(put("later").await, 1, "swept within the grace period");
+    assert_eq!(put("late").await, 0, "not swept after the grace period");
+    // Those of a checkpoint that came are its own, however old.
+    target.clock().advance(LATER);
+    memory.maintain().await.unwrap();
+    assert_eq!(written("in time").await, 1);
 }
 
 /// A state of many chunks, and a child of it that has replaced most of them.

@@ -410,6 +410,12 @@ impl View {
         keys.filter_map(|key| Some((key, self.current(key)?.0)))
     }
 
+    /// Whether there is a visible record.
+    pub(super) fn has_visible(&self) -> bool {
+        let mut records = self.current_records();
+        records.any(|(_, id)| self.hidden(id).is_none())
+    }
+
     /// Names of writes that went with a removed record.
     pub(super) fn dead_writes(&self) -> &BTreeSet<String> {
         &self.dead_writes
