@@ -342,11 +342,8 @@ pub struct ChunkName {
 pub enum Change {
     /// The record and its pending writes go; its pack is condemned.
     Remove,
-    /// The record becomes hidden, with this body; its writes stay.
-    Hide {
-        /// The new body.
-        body: Bytes,
-    },
+    /// The record becomes hidden; its body, chunks and writes stay.
+    Hide,
     /// The record is protected from removal, or no longer.
     Pin(bool),
 }
@@ -522,7 +519,7 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     ///   with commits that borrow from it.
     /// * A removed record is gone from every read at once, with its writes;
     ///   its chunks stay until reclaimed.
-    /// * A hidden record keeps its writes and is still found by
+    /// * A hidden record keeps its body, chunks and writes, and is still found by
     ///   [`Pick::At`] and by lists that ask for it.
     /// * A pinned record is neither removed nor hidden: `Pinned`.
     /// * Repeating a change is `Done` or `Gone`, and changes nothing.

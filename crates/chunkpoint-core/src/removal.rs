@@ -167,12 +167,7 @@ async fn delta_changes(
         match needed.get(id) {
             None => changes.push((link.row.clone(), Change::Remove)),
             Some(_) if link.row.hidden => {}
-            // With its whole body: a draft on a snapshot of it may commit at
-            // this moment, and what it borrows must stay reachable.
-            Some(_) => {
-                let body = link.row.body.clone();
-                changes.push((link.row.clone(), Change::Hide { body }));
-            }
+            Some(_) => changes.push((link.row.clone(), Change::Hide)),
         }
     }
     Ok(changes)

@@ -20,9 +20,9 @@ use crate::log::{Going, LogFile, Reader};
 use crate::lru::Key;
 use crate::merge::Merge;
 use crate::payload::{Alter, Change, Commit, Directory, Reclaim, read_directory};
-use crate::row::{read_body, read_calls, read_commit};
+use crate::row::{read_calls, read_commit};
 use crate::scan::{Met, Scan};
-use crate::state::{Event, Found, Header, State};
+use crate::state::{Event, Header, State};
 use crate::store::{Store, View, hex, log_names};
 
 /// What is appended to the old log while the lock is held is at most about so
@@ -168,7 +168,6 @@ struct Copied {
     id: Arc<str>,
     loc: u64,
     writes: u64,
-    body: Option<(u64, u32)>,
     hidden: bool,
     pinned: bool,
 }
@@ -200,26 +199,14 @@ impl Build {
         let mut records = Vec::new();
         let mut merge = Merge::new(&mut reader, &view.state, None, None);
         while let Some(next) = merge.next(&mut reader, &view.state) {
-            let (
-                ns,
-                Found {
-                    id,
-                    loc,
-                    writes,
-                    body,
-                    hidden,
-                    pinned,
-                    ..
-                },
-            ) = next?;
+            let (ns, found) = next?;
             records.push(Copied {
                 ns,
-                id,
-                loc,
-                writes,
-                body,
-                hidden,
-                pinned,
+                id: found.id,
+                loc: found.loc,
+                writes: found.writes,
+                hidden: found.hidden,
+                pinned: found.pinned,
             });
         }
         for record in records.into_iter().rev() {
@@ -258,44 +245,21 @@ impl Build {
     }
 
     fn copy_record(&mut self, reader: &mut Reader, state: &State, copied: Copied) -> Result<()> {
-        let Copied {
-            ns,
-            id,
-            loc,
-            writes,
-            body,
-            hidden,
-            pinned,
-        } = copied;
-        let commit = read_commit(reader, loc, Going::Forward)?;
-        let tail = tail_of(reader, loc)?;
-        let found = Found {
-            id: id.clone(),
-            pack: commit.pack,
-            loc,
-            hidden,
-            pinned,
-            writes,
-            body,
-            lift: None,
-        };
-        let body = read_body(reader, &found, &commit)?;
-        let namespace = state.namespaces[ns as usize].name.clone();
-        self.append_record(reader, &namespace, commit, tail, body, hidden, pinned)?;
-        self.copy_writes(reader, &namespace, &id, writes, None)?;
+        let mut commit = read_commit(reader, copied.loc, Going::Forward)?;
+        let tail = tail_of(reader, copied.loc)?;
+        (commit.hidden, commit.pinned) = (copied.hidden, copied.pinned);
+        let namespace = state.namespaces[copied.ns as usize].name.clone();
+        self.append_record(reader, &namespace, commit, tail)?;
+        self.copy_writes(reader, &namespace, &copied.id, copied.writes, None)?;
         self.target.between()
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn append_record(
         &mut self,
         reader: &mut Reader,
         namespace: &Arc<str>,
         commit: Commit,
         tail: u64,
-        body: Bytes,
-        hidden: bool,
-        pinned: bool,
     ) -> Result<()> {
         let chunks = read_tail(reader, tail, &commit.directory, &[])?;
         let pack = commit.pack;
@@ -304,10 +268,10 @@ impl Build {
             id: commit.id,
             pack,
             index: commit.index,
-            body,
+            body: commit.body,
             chunks,
-            hidden,
-            pinned,
+            hidden: commit.hidden,
+            pinned: commit.pinned,
         })?;
         self.packs.insert(pack, to);
         Ok(())
@@ -349,10 +313,7 @@ impl Build {
             match event {
                 Event::Commit(commit) => {
                     let namespace = name(commit.ns.index);
-                    let (body, hidden, pinned) =
-                        (commit.body.clone(), commit.hidden, commit.pinned);
-                    let tail = frame.tail;
-                    self.append_record(&mut tails, &namespace, commit, tail, body, hidden, pinned)?;
+                    self.append_record(&mut tails, &namespace, commit, frame.tail)?;
                 }
                 Event::Writes(call) => {
                     let namespace = name(call.ns.index);

@@ -13,7 +13,7 @@ use chunkpoint_core::backend::{
 use crate::frame::Kind;
 use crate::log::{Going, Reader};
 use crate::order::{latest, locate};
-use crate::payload::{Action, Alter, Commit, Writes};
+use crate::payload::{Alter, Commit, Writes};
 use crate::state::{Found, State};
 
 /// The commit of a record.
@@ -44,23 +44,6 @@ pub(crate) fn read_alter(reader: &mut Reader, loc: u64) -> Result<Alter> {
         .filter(|frame| frame.kind == Kind::Alter)
         .and_then(|frame| Alter::decode(&frame.payload, place))
         .ok_or_else(|| reader.log().damaged("changes of records", loc))
-}
-
-/// The body of a record: that of its commit, or the one it was hidden with.
-pub(crate) fn read_body(reader: &mut Reader, found: &Found, commit: &Commit) -> Result<Bytes> {
-    let Some((loc, nth)) = found.body else {
-        return Ok(commit.body.clone());
-    };
-    let alter = read_alter(reader, loc)?;
-    match alter
-        .changes
-        .into_iter()
-        .nth(nth as usize)
-        .map(|change| change.action)
-    {
-        Some(Action::Hide { body }) => Ok(body),
-        _ => Err(reader.log().damaged("a hidden record", loc)),
-    }
 }
 
 /// The calls of the chain that ends at `loc`, oldest first.
@@ -115,7 +98,7 @@ pub(crate) fn read_row(
     }
     let body = if detail >= Detail::Bodies {
         // A copy, so that a small body does not keep a whole block in memory.
-        Bytes::copy_from_slice(&read_body(reader, found, &commit)?)
+        Bytes::copy_from_slice(&commit.body)
     } else {
         Bytes::new()
     };

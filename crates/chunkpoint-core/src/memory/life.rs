@@ -180,13 +180,8 @@ impl Life {
         }
         match change {
             Change::Pin(pinned) => record.pinned = pinned,
-            Change::Remove | Change::Hide { .. } if record.pinned => return Altered::Pinned,
-            // A repeat changes nothing, not even the body.
-            Change::Hide { .. } if record.hidden => {}
-            Change::Hide { body } => {
-                record.hidden = true;
-                record.body = body;
-            }
+            Change::Remove | Change::Hide if record.pinned => return Altered::Pinned,
+            Change::Hide => record.hidden = true,
             Change::Remove => {
                 if let Some(ids) = self.records.get_mut(&target.key.namespace) {
                     ids.remove(&target.key.id);

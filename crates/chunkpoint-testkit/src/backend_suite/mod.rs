@@ -220,7 +220,7 @@ macro_rules! backend_suite_list {
             alter:
                 a_removed_record_is_gone_from_every_read
                 removing_the_last_record_keeps_the_incarnation
-                a_hidden_record_keeps_all_but_its_body
+                a_hidden_record_keeps_all_it_has
                 a_hidden_record_can_be_removed
                 a_pinned_record_is_not_removed_or_hidden
                 a_hidden_record_can_be_pinned
