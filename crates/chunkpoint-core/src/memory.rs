@@ -34,13 +34,15 @@ use crate::error::{Error, ErrorKind, Result, quote};
 /// copied: a caller that hands in a slice of a large buffer keeps the buffer.
 #[derive(Default)]
 pub struct MemoryBackend {
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     closed: bool,
-    threads: BTreeMap<Arc<str>, Life>,
+    /// Shared with the listings that are under way: what they began with is
+    /// copied before it changes.
+    threads: BTreeMap<Arc<str>, Arc<Life>>,
 }
 
 impl MemoryBackend {
@@ -52,29 +54,25 @@ impl MemoryBackend {
     /// Bytes of all bodies, chunks and pending values that are kept; names
     /// and indexes are not counted.
     pub fn bytes(&self) -> u64 {
-        lock(&self.state).threads.values().map(Life::bytes).sum()
+        self.lock().threads.values().map(|life| life.bytes()).sum()
     }
 
+    /// Takes the lock. A panic elsewhere cannot leave the state half changed in
+    /// a way that matters to a test that is failing already, so poison is ignored.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock, unless the backend is closed.
     fn open(&self, operation: &'static str) -> Result<MutexGuard<'_, State>> {
-        open(&self.state, operation)
+        let state = self.lock();
+        if state.closed {
+            return Err(Error::new(ErrorKind::Unavailable, "the backend is closed")
+                .retryable(false)
+                .operation(operation));
+        }
+        Ok(state)
     }
-}
-
-/// Takes the lock. A panic elsewhere cannot leave the state half changed in a
-/// way that matters to a test that is failing already, so poison is ignored.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes the lock of a backend that is not closed.
-fn open<'a>(state: &'a Mutex<State>, operation: &'static str) -> Result<MutexGuard<'a, State>> {
-    let guard = lock(state);
-    if guard.closed {
-        return Err(Error::new(ErrorKind::Unavailable, "the backend is closed")
-            .retryable(false)
-            .operation(operation));
-    }
-    Ok(guard)
 }
 
 #[async_trait]
@@ -124,8 +122,8 @@ impl CheckpointBackend for MemoryBackend {
             }
         }
         let life = state.threads.entry(commit.thread.clone());
-        let life = life.or_insert_with(|| Life::new(incarnation));
-        life.commit(commit);
+        let life = life.or_insert_with(|| Life::new(incarnation).into());
+        Arc::make_mut(life).commit(commit);
         Ok(Committed {
             incarnation,
             locator: 0,
@@ -149,8 +147,7 @@ impl CheckpointBackend for MemoryBackend {
         let Some(life) = state.threads.get(&query.thread) else {
             return Ok(stream::empty().boxed());
         };
-        let listing = Listing::new(self.state.clone(), life.incarnation, query);
-        Ok(listing.into_rows())
+        Ok(Listing::new(life.clone(), query).into_rows())
     }
 
     async fn chunks(
@@ -172,7 +169,7 @@ impl CheckpointBackend for MemoryBackend {
     async fn put_writes(&self, put: PutWrites) -> Result<()> {
         let mut state = self.open("put_writes")?;
         let life = state.threads.entry(put.thread);
-        let life = life.or_insert_with(|| Life::new(put.fresh));
+        let life = Arc::make_mut(life.or_insert_with(|| Life::new(put.fresh).into()));
         let writes = life.writes.entry(put.key).or_default();
         if !writes.calls.insert(put.write_id) {
             return Ok(());
@@ -192,7 +189,7 @@ impl CheckpointBackend for MemoryBackend {
         let mut life = life.filter(|life| life.incarnation == alter.incarnation);
         let changes = alter.changes.into_iter();
         let altered = changes.map(|(target, change)| match &mut life {
-            Some(life) => life.alter(&target, change, alter.time_ms),
+            Some(life) => Arc::make_mut(life).alter(&target, change, alter.time_ms),
             None => Altered::Gone,
         });
         Ok(altered.collect())
@@ -228,7 +225,7 @@ impl CheckpointBackend for MemoryBackend {
             return Ok(Reclaimed::default());
         };
         let before = life.bytes();
-        life.reclaim(&reclaim);
+        Arc::make_mut(life).reclaim(&reclaim);
         let live_bytes = life.bytes();
         Ok(Reclaimed {
             freed_bytes: before.saturating_sub(live_bytes),
@@ -258,9 +255,9 @@ impl CheckpointBackend for MemoryBackend {
             let message = format!("there is no thread {}", quote(source));
             return Err(Error::new(ErrorKind::NotFound, message).operation("copy_thread"));
         };
-        let mut copy = life.clone();
+        let mut copy = Life::clone(life);
         copy.incarnation = fresh;
-        state.threads.insert(target.into(), copy);
+        state.threads.insert(target.into(), copy.into());
         Ok(())
     }
 
@@ -287,7 +284,7 @@ impl CheckpointBackend for MemoryBackend {
     }
 
     async fn close(&self) -> Result<()> {
-        lock(&self.state).closed = true;
+        self.lock().closed = true;
         Ok(())
     }
 }
@@ -305,7 +302,7 @@ impl fmt::Display for MemoryBackend {
 impl fmt::Debug for MemoryBackend {
     // Counts only: what is stored are the user's conversations.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = lock(&self.state);
+        let state = self.lock();
         f.debug_struct("MemoryBackend")
             .field("threads", &state.threads.len())
             .field("closed", &state.closed)

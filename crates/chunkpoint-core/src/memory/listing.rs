@@ -1,18 +1,17 @@
-//! [`Listing`]: a list of records, page by page, so that the lock is never
-//! held for long.
+//! [`Listing`]: a list of the records of one moment, page by page, so that
+//! rows take little memory and the lock is not held.
 
 use std::ops::Bound;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::life::Life;
-use super::{State, open};
-use crate::backend::{Incarnation, ListRecords, RecordRow};
+use crate::backend::{ListRecords, RecordRow};
 use crate::error::Result;
 
-/// Rows that a listing copies out under one taking of the lock.
+/// Rows that a listing makes at a time.
 const LIST_PAGE: usize = 256;
 
 /// Where a listing has got to.
@@ -25,60 +24,44 @@ enum Cursor {
 
 /// A listing between two pages.
 pub(super) struct Listing {
-    state: Arc<Mutex<State>>,
-    incarnation: Incarnation,
+    life: Arc<Life>,
     query: ListRecords,
     cursor: Cursor,
     left: usize,
 }
 
 impl Listing {
-    /// A listing of one incarnation, at its start.
-    pub(super) fn new(
-        state: Arc<Mutex<State>>,
-        incarnation: Incarnation,
-        query: ListRecords,
-    ) -> Self {
+    /// A listing of what is there now.
+    pub(super) fn new(life: Arc<Life>, query: ListRecords) -> Self {
         Self {
-            state,
-            incarnation,
+            life,
             cursor: Cursor::Start(query.before.clone()),
             left: query.limit.unwrap_or(usize::MAX),
             query,
         }
     }
 
-    /// All rows, each page read when it is asked for.
+    /// All rows, each page made when it is asked for.
     pub(super) fn into_rows(self) -> BoxStream<'static, Result<RecordRow>> {
         let pages = stream::unfold(self, |mut listing| async move {
             let page = listing.next_page();
-            let more = !matches!(&page, Ok(rows) if rows.is_empty());
-            more.then_some((page, listing))
+            (!page.is_empty()).then_some((page, listing))
         });
-        let rows = pages.flat_map(|page| {
-            let rows = match page {
-                Ok(rows) => rows.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            };
-            stream::iter(rows)
-        });
+        let rows = pages.flat_map(|page| stream::iter(page.into_iter().map(Ok)));
         rows.boxed()
     }
 
-    /// The next rows; none at the end, or once the incarnation has ended.
-    fn next_page(&mut self) -> Result<Vec<RecordRow>> {
-        let state = open(&self.state, "list")?;
-        let life = state.threads.get(&self.query.thread);
-        let Some(life) = life.filter(|life| life.incarnation == self.incarnation) else {
-            return Ok(Vec::new());
-        };
-        let rows = life.page(&self.query, &self.cursor, self.left.min(LIST_PAGE));
+    /// The next rows; none at the end.
+    fn next_page(&mut self) -> Vec<RecordRow> {
+        let rows = self
+            .life
+            .page(&self.query, &self.cursor, self.left.min(LIST_PAGE));
         if let Some(last) = rows.last() {
             let key = &last.record.key;
             self.cursor = Cursor::After(key.id.clone(), key.namespace.clone());
         }
         self.left -= rows.len();
-        Ok(rows)
+        rows
     }
 }
 

@@ -153,6 +153,8 @@ macro_rules! backend_suite_list {
                 a_repeated_commit_does_not_undo_a_removal
                 a_repeated_commit_is_known_before_its_base_is_checked
                 a_repeated_root_may_bring_another_fresh_incarnation
+                a_root_repeated_after_its_end_is_whole_or_nothing
+                a_commit_repeated_after_its_reclaim_is_whole_or_nothing
                 threads_share_nothing
                 ;
             expect:
@@ -196,6 +198,7 @@ macro_rules! backend_suite_list {
                 list_shows_pins
                 list_of_no_thread_gives_nothing
                 list_gives_what_stays_exactly_once
+                a_listing_covers_one_moment
                 a_dropped_listing_locks_nothing
                 ;
             chunks:
@@ -250,6 +253,7 @@ macro_rules! backend_suite_list {
                 a_copy_has_everything
                 a_copy_is_independent
                 a_copy_onto_a_thread_is_a_conflict
+                a_copy_of_writes_has_them_wait
                 a_copy_of_nothing_is_not_found
                 a_repeated_copy_is_done
                 a_copy_onto_a_deleted_thread_succeeds

@@ -175,6 +175,27 @@ pub async fn a_copy_onto_a_thread_is_a_conflict(fixture: &dyn Fixture) {
     assert_eq!(ids(&backend, listing("target")).await, ["9"]);
 }
 
+/// Of a source that has only pending writes, the copy has those: they wait for
+/// their checkpoint, and the copy is not listed before.
+pub async fn a_copy_of_writes_has_them_wait(fixture: &dyn Fixture) {
+    let backend = fixture.open().await;
+    let waiting = writing("source", "1", vec![write("task", 0, "early", false)]);
+    backend.put_writes(waiting).await.unwrap();
+    backend
+        .copy_thread("source", "target", fresh())
+        .await
+        .unwrap();
+    assert!(threads(&backend, "").await.is_empty());
+    let started = backend.incarnation("target").await.unwrap();
+    assert!(started.is_some());
+    let stored = put(&backend, root("target", "1")).await;
+    assert_eq!(Some(stored.incarnation), started);
+    let early = expected_values(&[("task", 0, "early")]);
+    assert_eq!(values_at(&backend, "target", "1").await, early);
+    put(&backend, root("source", "1")).await;
+    assert_eq!(values_at(&backend, "source", "1").await, early);
+}
+
 /// A source that does not exist is `NotFound`, and leaves no target.
 pub async fn a_copy_of_nothing_is_not_found(fixture: &dyn Fixture) {
     let backend = fixture.open().await;
