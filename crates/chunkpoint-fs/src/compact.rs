@@ -20,7 +20,7 @@ use crate::log::{Going, LogFile, Reader};
 use crate::lru::Key;
 use crate::merge::Merge;
 use crate::payload::{Alter, Change, Commit, Directory, Reclaim, read_directory};
-use crate::row::{read_calls, read_commit};
+use crate::row::{read_calls, read_commit_and_tail};
 use crate::scan::{Met, Scan};
 use crate::state::{Event, Header, State};
 use crate::store::{Store, View, hex, log_names};
@@ -79,23 +79,27 @@ pub(crate) fn compact(
         let mut build = Build::new(Arc::new(log), header);
         build.copy(view, dead, Some(before_ms))?;
         stop(Point::Copied)?;
-        let mut view = view.clone();
+        // The old log as it is now, if it is still the thread's.
+        let look = || -> Result<Option<View>> {
+            let now = store.view(&key, thread)?;
+            Ok(now.filter(|now| same_log(now, view)))
+        };
+        let mut copied = view.state.end;
         loop {
-            let Some(now) = store.view(&key, thread)?.filter(|now| same_log(now, &view)) else {
+            let Some(now) = look()? else {
                 return Ok(None);
             };
-            let behind = now.state.end - view.state.end;
-            if behind <= LOCKED_CATCH_UP {
+            if now.state.end - copied <= LOCKED_CATCH_UP {
                 break;
             }
-            build.catch_up(&now, view.state.end)?;
-            view = now;
+            build.catch_up(&now, copied)?;
+            copied = now.state.end;
         }
         let _lock = store.dir.lock(&key)?;
-        let Some(now) = store.view(&key, thread)?.filter(|now| same_log(now, &view)) else {
+        let Some(now) = look()? else {
             return Ok(None);
         };
-        build.catch_up(&now, view.state.end)?;
+        build.catch_up(&now, copied)?;
         stop(Point::Locked)?;
         build.target.snapshot();
         build.target.write_out()?;
@@ -180,7 +184,7 @@ impl Build {
         }
     }
 
-    /// Copies all that is live in `view`.
+    /// Copies all that is live in `view`, without a state behind it.
     fn copy(&mut self, view: &View, dead: &Dead, orphans_ms: Option<u64>) -> Result<()> {
         let mut reader = view.reader();
         let mut condemned = Vec::new();
@@ -222,7 +226,6 @@ impl Build {
         if !entries.is_empty() {
             self.target.table(&entries);
         }
-        self.target.snapshot();
         self.target.write_out()
     }
 
@@ -233,20 +236,15 @@ impl Build {
         time_ms: u64,
         dead: &[u32],
     ) -> Result<()> {
-        let frame = reader
-            .frame(loc, Going::Forward)?
-            .ok_or_else(|| reader.log().damaged("a condemned pack", loc))?;
-        let (pack, directory) = read_directory(&frame.payload)
-            .ok_or_else(|| reader.log().damaged("a condemned pack", loc))?;
-        let chunks = read_tail(reader, frame.tail, &directory, dead)?;
+        let (pack, directory, tail) = read_pack(reader, loc, Going::Forward)?;
+        let chunks = read_tail(reader, tail, &directory, dead)?;
         let to = self.target.pack(pack, chunks, time_ms);
         self.packs.insert(pack, to);
         self.target.between()
     }
 
     fn copy_record(&mut self, reader: &mut Reader, state: &State, copied: Copied) -> Result<()> {
-        let mut commit = read_commit(reader, copied.loc, Going::Forward)?;
-        let tail = tail_of(reader, copied.loc)?;
+        let (mut commit, tail) = read_commit_and_tail(reader, copied.loc, Going::Forward)?;
         (commit.hidden, commit.pinned) = (copied.hidden, copied.pinned);
         let namespace = state.namespaces[copied.ns as usize].name.clone();
         self.append_record(reader, &namespace, commit, tail)?;
@@ -330,7 +328,7 @@ impl Build {
                 Event::Reclaim(reclaim) => {
                     let mut dead = Vec::new();
                     for (loc, ordinals) in reclaim.dead {
-                        let pack = read_pack_id(&mut tails, loc)?;
+                        let (pack, ..) = read_pack(&mut tails, loc, Going::Backward)?;
                         // One that was not copied has no chunks left to lose.
                         if let Some(to) = self.packs.get(&pack) {
                             dead.push((*to, ordinals));
@@ -367,19 +365,14 @@ impl Build {
     }
 }
 
-fn tail_of(reader: &mut Reader, loc: u64) -> Result<u64> {
-    let frame = reader
-        .frame(loc, Going::Forward)?
-        .ok_or_else(|| reader.log().damaged("a record", loc))?;
-    Ok(frame.tail)
-}
-
-fn read_pack_id(reader: &mut Reader, loc: u64) -> Result<PackId> {
-    let frame = reader.frame(loc, Going::Backward)?;
+/// A pack's id, which chunks it has, and where they begin.
+fn read_pack(reader: &mut Reader, loc: u64, going: Going) -> Result<(PackId, Directory, u64)> {
+    let frame = reader.frame(loc, going)?;
     frame
-        .as_ref()
-        .and_then(|frame| read_directory(&frame.payload))
-        .map(|(pack, _)| pack)
+        .and_then(|frame| {
+            let (pack, directory) = read_directory(&frame.payload)?;
+            Some((pack, directory, frame.tail))
+        })
         .ok_or_else(|| reader.log().damaged("a pack", loc))
 }
 

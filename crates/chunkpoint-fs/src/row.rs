@@ -18,11 +18,20 @@ use crate::state::{Found, State};
 
 /// The commit of a record.
 pub(crate) fn read_commit(reader: &mut Reader, loc: u64, going: Going) -> Result<Commit> {
+    read_commit_and_tail(reader, loc, going).map(|(commit, _)| commit)
+}
+
+/// The commit of a record, and where its chunks begin.
+pub(crate) fn read_commit_and_tail(
+    reader: &mut Reader,
+    loc: u64,
+    going: Going,
+) -> Result<(Commit, u64)> {
     let place = reader.log().header.place(loc);
     reader
         .frame(loc, going)?
         .filter(|frame| frame.kind == Kind::Commit)
-        .and_then(|frame| Commit::decode(&frame.payload, place))
+        .and_then(|frame| Some((Commit::decode(&frame.payload, place)?, frame.tail)))
         .ok_or_else(|| reader.log().damaged("a record", loc))
 }
 

@@ -99,36 +99,8 @@ pub fn run<F: Fixture>(
 /// Makes one test of each behaviour of [`backend_suite`](mod@crate::backend_suite).
 #[macro_export]
 macro_rules! backend_suite {
-    (optional $fixture:expr) => {
-        $crate::backend_suite_list!(($fixture));
-    };
-    ($fixture:expr) => {
-        $crate::backend_suite_list!((::core::option::Option::Some($fixture)));
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! backend_suite_tests {
-    ($fixture:tt; $($group:ident: $($name:ident)*;)*) => {
-        $(
-            mod $group {
-                #[allow(unused_imports)]
-                use super::*;
-                $(
-                    #[test]
-                    fn $name() {
-                        $crate::backend_suite::run(
-                            concat!(stringify!($group), "::", stringify!($name)),
-                            async { $fixture },
-                            |fixture| {
-                                ::std::boxed::Box::pin($crate::backend_suite::$group::$name(fixture))
-                            },
-                        );
-                    }
-                )*
-            }
-        )*
+    ($($fixture:tt)*) => {
+        $crate::suite_of!(backend_suite_list; $($fixture)*);
     };
 }
 
@@ -137,7 +109,7 @@ macro_rules! backend_suite_tests {
 #[macro_export]
 macro_rules! backend_suite_list {
     ($fixture:tt) => {
-        $crate::backend_suite_tests! { $fixture;
+        $crate::suite_tests! { $fixture; $crate::backend_suite::run; backend_suite;
             commit:
                 a_commit_is_read_back_whole
                 a_root_starts_an_incarnation
