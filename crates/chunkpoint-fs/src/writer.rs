@@ -396,3 +396,6 @@ impl<'a> Group<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
