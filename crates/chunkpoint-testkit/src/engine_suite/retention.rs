@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chunkpoint_core::backend::Reclaim;
+use chunkpoint_core::layers::Method;
 use chunkpoint_core::{Config, ErrorKind, Item, Memory, Settings, Snapshot, Value};
 
 use super::support::*;
@@ -183,6 +184,31 @@ pub async fn the_background_follows_the_commits(target: &Target) {
     assert!((10..=18).contains(&left), "{left} checkpoints are left");
     assert_eq!(cold(target, &at).await["list"], up_to(300));
     memory.close().await.unwrap();
+}
+
+/// With `max_age` alone, the history is looked at now and then, however long
+/// it is; not at every commit.
+pub async fn age_is_looked_at_now_and_then(target: &Target) {
+    let memory = target.memory_with(Settings {
+        max_age: Some(LATER),
+        background: true,
+        ..target.settings()
+    });
+    let thread = thread(&memory);
+    let mut at = append(&thread, "1").await;
+    let listings = || target.asked().method(Method::List).calls;
+    let before = listings();
+    for n in 2..=300 {
+        at = step_on(&at, |draft| {
+            draft.append("list", items([n.to_string()])).unwrap();
+        })
+        .await;
+        // Lets what is due be done, so that it is seen.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    memory.close().await.unwrap();
+    let looked = listings() - before;
+    assert!(looked <= 8, "the history was listed {looked} times");
 }
 
 /// Pending writes whose checkpoint never comes wait for it through the grace
