@@ -87,6 +87,7 @@ impl Memory {
                 prefix: prefix.to_owned(),
                 after: after.map(Arc::from),
                 limit,
+                all: false,
             })
             .await
             .map_err(|e| e.operation("threads"))
@@ -114,7 +115,8 @@ impl Memory {
     }
 
     /// Applies retention to every thread and removes what nothing reaches,
-    /// now. Safe to run at any time, from several processes at once, and to
+    /// and pending writes whose checkpoint did not come within the grace
+    /// period, now. Safe to run at any time, from several processes at once, and to
     /// stop half-way.
     ///
     /// # Errors

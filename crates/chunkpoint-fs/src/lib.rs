@@ -42,6 +42,8 @@ mod condemned;
 mod config;
 mod dir;
 mod error;
+#[cfg(test)]
+mod fault;
 mod frame;
 mod list;
 mod load;

@@ -196,16 +196,14 @@ pub(crate) fn alter(group: &mut Group<'_>, alter: &backend::Alter) -> Result<Vec
             continue;
         };
         let action = match change {
-            backend::Change::Remove | backend::Change::Hide { .. } if found.pinned => {
+            backend::Change::Remove | backend::Change::Hide if found.pinned => {
                 answers.push(Altered::Pinned);
                 continue;
             }
             backend::Change::Remove => Some(Action::Remove {
                 garbage: target.record_bytes(&found)?,
             }),
-            backend::Change::Hide { body } => {
-                (!found.hidden).then(|| Action::Hide { body: body.clone() })
-            }
+            backend::Change::Hide => (!found.hidden).then_some(Action::Hide),
             backend::Change::Pin(pinned) => {
                 (found.pinned != *pinned).then_some(Action::Pin(*pinned))
             }
