@@ -7,8 +7,8 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retention::Maintained;
 use crate::saver::Saver;
-use crate::store::Store;
 use crate::settings::{Clock, Entropy, Settings, SystemClock, SystemEntropy};
+use crate::store::Store;
 use crate::thread::Thread;
 use crate::types::check_id;
 

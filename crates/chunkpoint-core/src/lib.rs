@@ -49,11 +49,11 @@ mod commit;
 mod draft;
 mod engine;
 mod error;
-mod json;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
 mod ids;
+mod json;
 pub mod layers;
 pub mod memory;
 mod record;

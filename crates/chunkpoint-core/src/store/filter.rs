@@ -299,7 +299,9 @@ mod tests {
     use serde_json::json;
 
     fn check(filter: &Value, value: &Value) -> bool {
-        Filter::parse(filter).unwrap().matches(value.as_object().unwrap())
+        Filter::parse(filter)
+            .unwrap()
+            .matches(value.as_object().unwrap())
     }
 
     #[test]

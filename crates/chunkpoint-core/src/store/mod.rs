@@ -41,9 +41,7 @@ use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result, quote};
-use crate::store_backend::{
-    Expect, ItemKey, Namespace, StoreBackend, SweepItems, SweptItems,
-};
+use crate::store_backend::{Expect, ItemKey, Namespace, StoreBackend, SweepItems, SweptItems};
 use crate::types::check_id;
 
 pub use crate::store_backend::{Expect as ExpectItem, Namespace as StoreNamespace};
@@ -182,11 +180,13 @@ impl Store {
             return;
         }
         let store = self.clone();
-        self.engine.background.spawn("store sweep".into(), async move {
-            if let Err(error) = store.sweep().await {
-                tracing::warn!(%error, "the store could not be swept");
-            }
-        });
+        self.engine
+            .background
+            .spawn("store sweep".into(), async move {
+                if let Err(error) = store.sweep().await {
+                    tracing::warn!(%error, "the store could not be swept");
+                }
+            });
     }
 
     /// What the backend can do.

@@ -209,9 +209,17 @@ mod tests {
     fn merges_as_the_rfc_says() {
         for (target, patch, expected) in [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
             (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
             (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
             (
@@ -219,9 +227,21 @@ mod tests {
                 json!({"a": {"b": "d", "c": null}}),
                 json!({"a": {"b": "d"}}),
             ),
-            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+            (
+                json!({"a": [{"b": "c"}]}),
+                json!({"a": [1]}),
+                json!({"a": [1]}),
+            ),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
         ] {
             let mut merged = object(target);
             merge(&mut merged, &object(patch));
@@ -258,9 +278,13 @@ mod tests {
 
     impl Kept {
         fn put(&mut self, encoded: Encoded, pack: PackId) {
+            self.chunks.extend(
+                (0..)
+                    .zip(encoded.chunks)
+                    .map(|(n, chunk)| ((pack, n), chunk)),
+            );
             self.chunks
-                .extend((0..).zip(encoded.chunks).map(|(n, chunk)| ((pack, n), chunk)));
-            self.chunks.retain(|(pack, _), _| encoded.packs.contains(pack));
+                .retain(|(pack, _), _| encoded.packs.contains(pack));
             self.body = encoded.body;
         }
 

@@ -32,7 +32,10 @@ impl Store {
         let keys: Vec<ItemKey> = gets.iter().map(|get| get.item.clone()).collect();
         let rows = self.backend.items(&keys).await?;
         if rows.len() != keys.len() {
-            return Err(Error::new(ErrorKind::Other, "backend answered too few items"));
+            return Err(Error::new(
+                ErrorKind::Other,
+                "backend answered too few items",
+            ));
         }
         let now = self.now_ms();
         let mut items = Vec::with_capacity(rows.len());
@@ -217,10 +220,12 @@ impl Store {
         };
         let mut found: Vec<Option<Bytes>> = pages
             .iter()
-            .map(|page| match &*cache.chunk(space, page.pack, page.ordinal)? {
-                Decoded::Piece(raw) => Some(raw.clone()),
-                _ => None,
-            })
+            .map(
+                |page| match &*cache.chunk(space, page.pack, page.ordinal)? {
+                    Decoded::Piece(raw) => Some(raw.clone()),
+                    _ => None,
+                },
+            )
             .collect();
         let missing: Vec<usize> = (0..pages.len()).filter(|n| found[*n].is_none()).collect();
         let mut read = 0;

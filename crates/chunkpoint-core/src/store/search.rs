@@ -193,7 +193,10 @@ impl Best {
     fn may_take(&self, row: &ItemRow) -> bool {
         self.order == Order::Key
             || self.heap.len() < self.wanted
-            || self.heap.peek().is_some_and(|last| self.place(row) < last.place)
+            || self
+                .heap
+                .peek()
+                .is_some_and(|last| self.place(row) < last.place)
     }
 
     fn take(&mut self, row: ItemRow, value: Map<String, Value>) {

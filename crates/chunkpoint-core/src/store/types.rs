@@ -214,7 +214,11 @@ impl NamespaceQuery {
             "*" => LabelMatch::Any,
             _ => LabelMatch::Is(label.clone()),
         };
-        Ok(Namespace::new(labels)?.labels().iter().map(matches).collect())
+        Ok(Namespace::new(labels)?
+            .labels()
+            .iter()
+            .map(matches)
+            .collect())
     }
 }
 

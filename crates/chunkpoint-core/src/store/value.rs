@@ -9,7 +9,7 @@
 //! A page's size grows with the value, so that the list stays short: about a
 //! thousand pages at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
@@ -201,10 +201,8 @@ impl<'a> PageWriter<'a> {
         if !self.chunks.is_empty() {
             pages.packs.push((self.pack, self.stored));
         }
-        let Pages { pages: list, .. } = &pages;
-        pages
-            .packs
-            .retain(|(pack, _)| list.iter().any(|page| page.pack == *pack));
+        let used: HashSet<PackId> = pages.pages.iter().map(|page| page.pack).collect();
+        pages.packs.retain(|(pack, _)| used.contains(pack));
         let mut body = vec![PAGED_BODY];
         body.extend_from_slice(&self.codec.pack(&pages.write()?)?);
         Ok(Encoded {

@@ -49,9 +49,13 @@ impl Store {
     /// # Errors
     /// As [`patch`](Self::patch); `Conflict` if what is expected does not hold.
     pub async fn patch_with(&self, patch: Patch) -> Result<Written> {
-        self.patch_all(&patch.item, std::slice::from_ref(&patch.patch), patch.expect)
-            .await
-            .map_err(|e| e.operation("patch"))
+        self.patch_all(
+            &patch.item,
+            std::slice::from_ref(&patch.patch),
+            patch.expect,
+        )
+        .await
+        .map_err(|e| e.operation("patch"))
     }
 
     /// A put, encoded.
@@ -64,7 +68,14 @@ impl Store {
             Ttl::Never => None,
             Ttl::Minutes(minutes) => Some(in_ms(minutes)?),
         };
-        self.pack(put.item, version, encoded, ttl_ms, put.expect, Some(put.value))
+        self.pack(
+            put.item,
+            version,
+            encoded,
+            ttl_ms,
+            put.expect,
+            Some(put.value),
+        )
     }
 
     fn default_ttl(&self) -> Option<u64> {
@@ -92,7 +103,10 @@ impl Store {
             if bytes > most {
                 return Err(Error::new(
                     ErrorKind::TooLarge,
-                    format!("item {key}: {what} has {bytes} bytes; {} takes {most}", self.backend),
+                    format!(
+                        "item {key}: {what} has {bytes} bytes; {} takes {most}",
+                        self.backend
+                    ),
                 ));
             }
         }
@@ -140,7 +154,10 @@ impl Store {
         changed.pop().unwrap_or_else(|| Err(too_few()))
     }
 
-    pub(super) async fn change_all(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<Changed>>> {
+    pub(super) async fn change_all(
+        &self,
+        changes: Vec<ItemChange>,
+    ) -> Result<Vec<Result<Changed>>> {
         self.engine.check_open()?;
         let count = changes.len();
         let changed = self.backend.change_items(changes).await?;
@@ -166,7 +183,9 @@ impl Store {
             Changed::Done { created_ms } => return Ok(created_ms),
             Changed::Conflict(found) => found,
         };
-        let found = found.map_or("is not there".into(), |found| format!("has version {found}"));
+        let found = found.map_or("is not there".into(), |found| {
+            format!("has version {found}")
+        });
         let expected = match expect {
             Expect::Version(version) => format!("version {version} was expected"),
             Expect::Absent => "none was expected".into(),
@@ -239,7 +258,14 @@ impl Store {
             let encoded = encode(&value, version, &self.engine.codec)?;
             let ttl = self.default_ttl();
             return self
-                .pack(item.clone(), version, encoded, ttl, Expect::Absent, Some(value))
+                .pack(
+                    item.clone(),
+                    version,
+                    encoded,
+                    ttl,
+                    Expect::Absent,
+                    Some(value),
+                )
                 .map(Some);
         };
         let body_bytes = row.body.len() as u64;
@@ -267,8 +293,14 @@ impl Store {
                     return Ok(Some(same(body_bytes, 0)));
                 }
                 let encoded = encode(&value, version, &self.engine.codec)?;
-                let mut ready =
-                    self.pack(item.clone(), version, encoded, row.ttl_ms, expect, Some(value))?;
+                let mut ready = self.pack(
+                    item.clone(),
+                    version,
+                    encoded,
+                    row.ttl_ms,
+                    expect,
+                    Some(value),
+                )?;
                 ready.written.bytes_read = body_bytes;
                 return Ok(Some(ready));
             }

@@ -5,16 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+use super::MemoryBackend;
 use crate::backend::{Capabilities, CheckpointBackend, ChunkName, PackId};
 use crate::error::Result;
-use crate::memory::MemoryBackend;
 use crate::store_backend::{
     Changed, Expect, ItemChange, ItemKey, ItemRow, ListNamespaces, Namespace, PutItem, REMEMBERED,
     ScanItems, StoreBackend, SweepItems, SweptItems,
@@ -25,7 +25,7 @@ const SCAN_PAGE: usize = 256;
 
 /// All items.
 #[derive(Debug, Default)]
-pub(crate) struct Items {
+pub(super) struct Items {
     state: Mutex<BTreeMap<ItemKey, Item>>,
 }
 
@@ -47,7 +47,7 @@ impl Items {
     }
 
     /// Bytes of bodies and chunks.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         let items = self.lock();
         let bytes = items.values().map(|item| {
             let body = item.row.as_ref().map_or(0, |row| row.body.len());
@@ -170,14 +170,14 @@ impl StoreBackend for MemoryBackend {
     }
 
     async fn items(&self, keys: &[ItemKey]) -> Result<Vec<Option<ItemRow>>> {
-        self.check_open()?;
+        drop(self.open("store")?);
         let items = self.items.lock();
         let row = |key| items.get(key).and_then(|item: &Item| item.row.clone());
         Ok(keys.iter().map(row).collect())
     }
 
     async fn item_chunks(&self, key: &ItemKey, names: &[ChunkName]) -> Result<Vec<Option<Bytes>>> {
-        self.check_open()?;
+        drop(self.open("store")?);
         let items = self.items.lock();
         let chunk = |name: &ChunkName| {
             let (chunks, _) = items.get(key)?.packs.get(&name.pack)?;
@@ -187,7 +187,7 @@ impl StoreBackend for MemoryBackend {
     }
 
     async fn change_items(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<Changed>>> {
-        self.check_open()?;
+        drop(self.open("store")?);
         let mut items = self.items.lock();
         let change = |change: ItemChange| {
             let key = change.key().clone();
@@ -197,7 +197,7 @@ impl StoreBackend for MemoryBackend {
     }
 
     async fn scan(&self, query: ScanItems) -> Result<BoxStream<'static, Result<ItemRow>>> {
-        self.check_open()?;
+        drop(self.open("store")?);
         let first = ItemKey {
             namespace: query.prefix.clone(),
             key: "".into(),
@@ -222,7 +222,7 @@ impl StoreBackend for MemoryBackend {
         &self,
         query: ListNamespaces,
     ) -> Result<BoxStream<'static, Result<Namespace>>> {
-        self.check_open()?;
+        drop(self.open("store")?);
         let items = self.items.lock();
         let mut namespaces: Vec<Namespace> = items
             .values()
@@ -237,7 +237,7 @@ impl StoreBackend for MemoryBackend {
     }
 
     async fn sweep(&self, sweep: SweepItems) -> Result<SweptItems> {
-        self.check_open()?;
+        drop(self.open("store")?);
         let mut items = self.items.lock();
         let mut swept = SweptItems::default();
         items.retain(|_, item| {
@@ -266,6 +266,3 @@ impl Items {
             .collect()
     }
 }
-
-/// The items of a backend, shared by its clones.
-pub(crate) type SharedItems = Arc<Items>;
