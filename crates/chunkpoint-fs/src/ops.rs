@@ -30,6 +30,7 @@ pub(crate) fn commit(group: &mut Group<'_>, commit: Commit) -> Result<Committed>
     if let Some(target) = group.existing() {
         let incarnation = target.state.header.incarnation;
         if let Some(locator) = known(target, &commit)? {
+            group.repeats();
             return answer(incarnation, locator);
         }
     }
@@ -168,6 +169,7 @@ pub(crate) fn put_writes(group: &mut Group<'_>, put: PutWrites) -> Result<()> {
     let (namespace, id) = (&put.key.namespace, &put.key.id);
     let chain = target.pending(namespace, id)?;
     if chain != 0 && has_writes(target.reader()?.0, chain, put.write_id)? {
+        group.repeats();
         return Ok(());
     }
     target.writes(namespace, id, put.write_id, put.time_ms, put.writes)
@@ -215,6 +217,7 @@ pub(crate) fn alter(group: &mut Group<'_>, alter: &backend::Alter) -> Result<Vec
         answers.push(Altered::Done);
     }
     target.change(alter.time_ms, changes);
+    group.repeats();
     Ok(answers)
 }
 

@@ -156,6 +156,29 @@ async fn a_failed_sync_of_a_new_thread_leaves_none() {
     assert_whole(dir.path(), 2).await;
 }
 
+/// Whoever did it may have been killed before its sync.
+#[tokio::test]
+async fn what_is_found_done_is_synced_before_it_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    Faulty::open(dir.path()).fill(1, 2).await;
+    let store = Faulty::open(dir.path());
+    store.faults().fail_after(Call::Sync, 0);
+    let error = store.commit(commit("t", 2)).await.unwrap_err();
+    assert!(!error.is_certainly_not_applied(), "{error}");
+    store.faults().clear();
+    let syncs = || store.0.dir.counters.snapshot().syncs;
+    let before = syncs();
+    store.fill(2, 2).await;
+    assert_eq!(syncs(), before + 1);
+    // What is refused costs none.
+    let mut late = commit("t", 3);
+    late.expect_latest = Some(None);
+    let error = store.commit(late).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(syncs(), before + 1);
+    assert_whole(dir.path(), 2).await;
+}
+
 /// The write is whole then, only not known to be durable: it may be seen.
 #[tokio::test]
 async fn a_thread_is_closed_to_writers_when_a_failed_sync_cannot_be_undone() {
