@@ -21,8 +21,7 @@ use crate::tree::Decoded;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Chunk(Incarnation, PackId, u32),
-    /// A hidden record has another body under the same pack.
-    Record(Incarnation, PackId, bool),
+    Record(Incarnation, PackId),
 }
 
 #[derive(Clone)]
@@ -148,13 +147,8 @@ impl Cache {
         }
     }
 
-    pub(crate) fn record(
-        &self,
-        incarnation: Incarnation,
-        pack: PackId,
-        hidden: bool,
-    ) -> Option<Arc<Record>> {
-        match self.get(Key::Record(incarnation, pack, hidden))? {
+    pub(crate) fn record(&self, incarnation: Incarnation, pack: PackId) -> Option<Arc<Record>> {
+        match self.get(Key::Record(incarnation, pack))? {
             Entry::Record(record) => Some(record),
             Entry::Chunk(_) => None,
         }
@@ -164,10 +158,9 @@ impl Cache {
         &self,
         incarnation: Incarnation,
         pack: PackId,
-        hidden: bool,
         record: Arc<Record>,
     ) -> Arc<Record> {
-        let key = Key::Record(incarnation, pack, hidden);
+        let key = Key::Record(incarnation, pack);
         match self.insert(key, Entry::Record(record.clone()), true) {
             Entry::Record(shared) => shared,
             Entry::Chunk(_) => record,
@@ -176,7 +169,7 @@ impl Cache {
 
     /// Keeps a record no longer, unless a handle holds it.
     pub(crate) fn forget_record(&self, incarnation: Incarnation, pack: PackId) {
-        self.kept.remove(&Key::Record(incarnation, pack, false));
+        self.kept.remove(&Key::Record(incarnation, pack));
     }
 
     /// Bytes kept now.
