@@ -186,7 +186,7 @@ pub struct RecordIndex {
 }
 
 /// A record as it is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RecordRow {
     /// The incarnation it is in.
     pub incarnation: Incarnation,
@@ -227,7 +227,7 @@ pub enum Base {
 }
 
 /// One commit.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Commit {
     /// The thread.
     pub thread: Arc<str>,
@@ -261,7 +261,7 @@ pub struct Committed {
 }
 
 /// One pending write of a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PendingWrite {
     /// The task.
     pub task_id: Arc<str>,
@@ -296,6 +296,51 @@ pub struct PutWrites {
     pub writes: Vec<PendingWrite>,
 }
 
+// Bodies, chunks, values and metadata are users' conversations: they stay out of logs.
+
+impl fmt::Debug for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commit")
+            .field("thread", &self.thread)
+            .field("key", &self.key)
+            .field("pack", &self.pack)
+            .field("base", &self.base)
+            .field("expect_latest", &self.expect_latest)
+            .field("index", &self.index)
+            .field("body_bytes", &self.body.len())
+            .field("chunks", &self.chunks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PendingWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingWrite")
+            .field("task_id", &self.task_id)
+            .field("task_path", &self.task_path)
+            .field("idx", &self.idx)
+            .field("channel", &self.channel)
+            .field("value_bytes", &self.value.len())
+            .field("replace", &self.replace)
+            .finish()
+    }
+}
+
+impl fmt::Debug for RecordRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordRow")
+            .field("incarnation", &self.incarnation)
+            .field("record", &self.record)
+            .field("locator", &self.locator)
+            .field("hidden", &self.hidden)
+            .field("pinned", &self.pinned)
+            .field("index", &self.index)
+            .field("body_bytes", &self.body.len())
+            .field("writes", &self.writes)
+            .finish()
+    }
+}
+
 /// Which record to get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pick {
@@ -327,7 +372,8 @@ pub struct ListRecords {
     /// Only this namespace; `None`: all of them, ordered by id descending, then
     /// namespace ascending.
     pub namespace: Option<Arc<str>>,
-    /// Only ids before this one, exclusive.
+    /// Only ids before this one, exclusive. It need not be an id: the engine puts a NUL
+    /// behind one to mean it and all before it.
     pub before: Option<Arc<str>>,
     /// At most so many; `None`: all.
     pub limit: Option<usize>,

@@ -1,7 +1,8 @@
 //! Making a record from its parent and what changed, and committing it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Map as JsonMap, Value as Json};
@@ -12,10 +13,11 @@ use crate::backend::{
 use crate::engine::{Engine, Source};
 use crate::error::{Error, ErrorKind, Result, quote};
 use crate::record::{Content, Record, Slot};
+use crate::removal::check_history;
 use crate::tree::{
     Data, Decoded, Donor, Edge, Element, Fetch, PackBuilder, Ref, build_edge, build_item, decode,
 };
-use crate::types::{Item, Value, check_item};
+use crate::types::{Item, Value, check_id, check_item};
 
 /// An untouched value of up to this many bytes stays in the record: about
 /// what a reference costs, and no read to get it.
@@ -155,11 +157,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Gives chunks of their own to what should not travel in the record:
-    /// single items that are not small, and whatever `touched` does not name
-    /// beyond what a reference would cost.
+    /// single items that are not small, and what is as it was `before` (channels that
+    /// `touched` does not name; metadata; versions seen) beyond what a reference costs.
     pub(crate) fn settle(
         &mut self,
         record: &mut Record,
+        before: Option<&Record>,
         touched: impl Fn(&str) -> bool,
     ) -> Result<()> {
         let mut budget = INLINE_UNTOUCHED_ALL;
@@ -192,6 +195,15 @@ impl<'a> Builder<'a> {
         for (name, channel) in &mut record.channels {
             seal(&mut channel.content, touched(name), &mut self.pack)?;
         }
+        if let Some(before) = before {
+            for (now, before) in [
+                (&mut record.metadata, &before.metadata),
+                (&mut record.versions_seen, &before.versions_seen),
+            ] {
+                let changed = !now.is_same(before);
+                seal(now, changed, &mut self.pack)?;
+            }
+        }
         Ok(())
     }
 
@@ -207,7 +219,13 @@ impl<'a> Builder<'a> {
             parent,
             expect_latest,
             metadata,
+            tried,
+            fresh,
         } = target;
+        let run_id = metadata.get("run_id").and_then(Json::as_str);
+        if let Some(run_id) = run_id {
+            check_id("run_id", run_id, true)?;
+        }
         let engine = self.engine;
         if expect_latest.is_some() && engine.capabilities.fencing == Fencing::None {
             return Err(Error::new(
@@ -220,6 +238,13 @@ impl<'a> Builder<'a> {
         }
         let pack = self.pack.id();
         let body = record.encode(&key, pack, &engine.codec)?;
+        if *tried.0.0.get_or_init(|| blake3::hash(&body)) != blake3::hash(&body) {
+            return Err(Error::invalid(format!(
+                "the draft of checkpoint {} was changed after a clone of it was committed; \
+                 make a new draft",
+                quote(&key.id)
+            )));
+        }
         let chunks = self.pack.into_chunks();
         let limit = |bytes: usize, most: u64, what: &str| {
             if bytes as u64 > most {
@@ -249,13 +274,22 @@ impl<'a> Builder<'a> {
         let index = RecordIndex {
             parent,
             time_ms: engine.clock.now_ms(),
-            run_id: metadata.get("run_id").and_then(Json::as_str).map(Arc::from),
+            run_id: run_id.map(Arc::from),
             delta,
             pack_bytes: total as u64,
         };
         let parent_pack = origin
             .as_ref()
             .and_then(|origin| Some((origin.incarnation, origin.from.first()?.pack)));
+        let history_parent = origin
+            .as_ref()
+            .and_then(|origin| {
+                origin
+                    .from
+                    .iter()
+                    .find(|from| Some(&from.key.id) == index.parent.as_ref())
+            })
+            .cloned();
         let base = match origin {
             Some(origin) if !origin.from.is_empty() => Base::Borrow {
                 incarnation: origin.incarnation,
@@ -287,15 +321,32 @@ impl<'a> Builder<'a> {
                     quote(self.thread)
                 ))
             })?;
+        // A removal that goes on meanwhile may have missed the new checkpoint. What was
+        // acknowledged already is not taken back, and one in the place of another
+        // has that one's parent, which the other was seen to need.
+        if delta
+            && fresh
+            && !tried.0.1.load(Ordering::Acquire)
+            && let Some(parent) = &history_parent
+        {
+            let stored = RecordRef {
+                key: key.clone(),
+                pack,
+            };
+            let incarnation = committed.incarnation;
+            check_history(engine, self.thread, incarnation, &stored, parent)
+                .await
+                .map_err(|e| e.operation("commit"))?;
+        }
+        tried.0.1.store(true, Ordering::Release);
         record.locate(pack, committed.locator);
         // A parent is seldom read again once it has a child.
         if let Some((incarnation, parent)) = parent_pack {
             engine.cache.forget_record(incarnation, parent);
         }
-        let record =
-            engine
-                .cache
-                .insert_record(committed.incarnation, pack, false, Arc::new(record));
+        let record = engine
+            .cache
+            .insert_record(committed.incarnation, pack, Arc::new(record));
         Ok((committed, record, index))
     }
 }
@@ -340,7 +391,15 @@ pub(crate) struct Target {
     pub(crate) parent: Option<Arc<str>>,
     pub(crate) expect_latest: Option<Option<Arc<str>>>,
     pub(crate) metadata: Arc<JsonMap<String, Json>>,
+    pub(crate) tried: Tried,
+    /// Whether there certainly was no checkpoint of this name.
+    pub(crate) fresh: bool,
 }
+
+/// The hash of the record that was first committed under a pack id, and whether that was
+/// acknowledged; shared by all that may commit under it: a pack id stands for one content.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tried(Arc<(OnceLock<blake3::Hash>, AtomicBool)>);
 
 /// The metadata key whose keys are the thread's delta channels.
 pub(crate) const DELTA_COUNTERS: &str = "counters_since_delta_snapshot";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::backend::{PackId, RecordKey, RecordRow};
-use crate::commit::{Builder, Origin, Target, elements};
+use crate::commit::{Builder, Origin, Target, Tried, elements};
 use crate::engine::Engine;
 use crate::error::{Error, Result, quote};
 use crate::record::{Channel, Content, Record, Slot};
@@ -20,14 +20,19 @@ use crate::types::{Item, Value, ValueKind, check_checkpoint_id, check_id};
 /// written; the rest is borrowed from the parent.
 ///
 /// Clones are cheap and are the same draft: committing two of them makes one
-/// checkpoint.
+/// checkpoint, so that a commit whose outcome is unknown can be tried again. A
+/// clone that was changed is refused once another was committed.
 #[derive(Debug, Clone)]
 pub struct Draft {
     thread: Arc<str>,
     namespace: Arc<str>,
     parent: Option<Snapshot>,
     id: Arc<str>,
+    /// Whether the id is the caller's, and so may be there.
+    named: bool,
     pack: PackId,
+    /// What was committed of it or its clones, once that was tried.
+    tried: Tried,
     changes: BTreeMap<Arc<str>, Change>,
     metadata: Arc<JsonMap<String, Json>>,
     expect_latest: Option<Option<Arc<str>>>,
@@ -52,7 +57,9 @@ impl Draft {
             thread: thread.id.clone(),
             namespace: thread.namespace.clone(),
             id: thread.next_id()?,
+            named: false,
             pack: thread.engine.pack_id()?,
+            tried: Tried::default(),
             parent,
             changes: BTreeMap::new(),
             metadata: Arc::default(),
@@ -72,6 +79,7 @@ impl Draft {
     pub fn set_id(&mut self, id: &str) -> Result<&mut Self> {
         check_checkpoint_id(id)?;
         self.id = id.into();
+        self.named = true;
         Ok(self)
     }
 
@@ -301,7 +309,10 @@ impl Draft {
                 },
             );
         }
-        builder.settle(&mut record, |name| touched.iter().any(|t| &**t == name))?;
+        let before = self.parent.as_ref().map(|parent| &**parent.record());
+        builder.settle(&mut record, before, |name| {
+            touched.iter().any(|t| &**t == name)
+        })?;
         let key = RecordKey {
             namespace: self.namespace.clone(),
             id: self.id.clone(),
@@ -311,6 +322,8 @@ impl Draft {
             parent: self.parent.as_ref().map(|parent| parent.key().id.clone()),
             expect_latest: self.expect_latest,
             metadata: self.metadata,
+            tried: self.tried,
+            fresh: !self.named,
         };
         let (committed, record, index) = builder.commit(record, target, origin).await?;
         thread.saw(&key.id);

@@ -145,7 +145,7 @@ impl Engine {
     /// The decoded record of a row that was read with its body.
     pub(crate) fn record(&self, thread: &str, row: &RecordRow) -> Result<Arc<Record>> {
         let pack = row.record.pack;
-        if let Some(record) = self.cache.record(row.incarnation, pack, row.hidden) {
+        if let Some(record) = self.cache.record(row.incarnation, pack) {
             return Ok(record);
         }
         let record = Record::decode(
@@ -158,7 +158,7 @@ impl Engine {
         .map_err(|e| e.context(format_args!("thread {}", quote(thread))))?;
         Ok(self
             .cache
-            .insert_record(row.incarnation, pack, row.hidden, Arc::new(record)))
+            .insert_record(row.incarnation, pack, Arc::new(record)))
     }
 }
 

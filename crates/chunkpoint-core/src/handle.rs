@@ -120,7 +120,8 @@ impl Memory {
     /// stop half-way.
     ///
     /// # Errors
-    /// What the backend reports; what was done until then is done.
+    /// What the backend reports. A thread that fails, a damaged one for example, does not
+    /// keep the others from being gone through: the error names the first.
     pub async fn maintain(&self) -> Result<Maintained> {
         self.engine.check_open()?;
         Engine::maintain(&self.engine).await

@@ -86,6 +86,19 @@ impl Slot<Edge> {
 }
 
 impl Content {
+    /// Whether it was taken over from `other`, not only equal to it.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Absent, Self::Absent) => true,
+            (Self::Map(a), Self::Map(b)) => match (a, b) {
+                (Slot::Inline(a), Slot::Inline(b)) => Arc::ptr_eq(a, b),
+                (Slot::Sealed(a), Slot::Sealed(b)) => a == b,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     pub(crate) fn kind(&self) -> Option<ValueKind> {
         match self {
             Self::Absent => None,

@@ -5,6 +5,12 @@
 //! a kept checkpoint's delta history runs through stays *hidden*: whole, with
 //! its writes, listed nowhere.
 //!
+//! Where there are delta histories, every record to be removed is hidden first; then
+//! all are listed, and the hidden ones that no history passes are removed. A
+//! checkpoint committed before that listing is seen by it. One committed after it
+//! looks at its parent once more when it is stored ([`check_history`]), and finds it
+//! hidden or gone: it is withdrawn.
+//!
 //! Reclaiming goes in this order, which needs no clock to be right:
 //!
 //! 1. list the condemned packs;
@@ -22,11 +28,12 @@ use futures::StreamExt;
 use serde_json::Value as Json;
 
 use crate::backend::{
-    Alter, Altered, Change, Detail, ListCondemned, ListRecords, Reclaim, RecordRow,
+    Alter, Altered, Change, Detail, Incarnation, ListCondemned, ListRecords, Pick, Reclaim,
+    RecordRef, RecordRow,
 };
 use crate::commit::{DELTA_COUNTERS, is_delta_snapshot};
 use crate::engine::{Engine, Source};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result, quote};
 use crate::record::{Content, Record};
 use crate::snapshot::Snapshot;
 use crate::thread::Thread;
@@ -39,28 +46,40 @@ pub(crate) struct Removed {
     pub(crate) bytes: u64,
 }
 
-/// Removes records of one namespace, keeping hidden what delta histories of
-/// the others need.
+/// Removes records of one namespace; where there are delta histories, keeping
+/// hidden what those of the others need.
 pub(crate) async fn remove(
     engine: &Arc<Engine>,
     thread: &Arc<str>,
     namespace: &Arc<str>,
     victims: Vec<RecordRow>,
+    delta: bool,
 ) -> Result<Removed> {
-    let Some(incarnation) = victims.first().map(|row| row.incarnation) else {
+    if victims.is_empty() {
         return Ok(Removed::default());
-    };
-    let changes = if victims.iter().any(|row| row.index.delta)
-        || has_delta(engine, thread, namespace).await?
-    {
-        delta_changes(engine, thread, namespace, &victims).await?
-    } else {
-        victims
-            .into_iter()
-            .map(|row| (row, Change::Remove))
-            .collect()
-    };
+    }
+    let change = if delta { Change::Hide } else { Change::Remove };
+    let changes: Vec<_> = victims
+        .into_iter()
+        .map(|row| (row, change.clone()))
+        .collect();
+    let removed = alter(engine, thread, &changes).await?;
+    if delta {
+        let unneeded = unneeded(engine, thread, namespace).await?;
+        alter(engine, thread, &unneeded).await?;
+    }
+    Ok(removed)
+}
+
+async fn alter(
+    engine: &Engine,
+    thread: &Arc<str>,
+    changes: &[(RecordRow, Change)],
+) -> Result<Removed> {
     let mut removed = Removed::default();
+    let Some(incarnation) = changes.first().map(|(row, _)| row.incarnation) else {
+        return Ok(removed);
+    };
     for part in changes.chunks(256) {
         let answers = engine
             .backend
@@ -103,32 +122,87 @@ async fn rows(
         .await
 }
 
-/// Whether the newest record of the namespace has delta channels: it names
-/// all there are.
-async fn has_delta(engine: &Engine, thread: &Arc<str>, namespace: &Arc<str>) -> Result<bool> {
-    let newest = crate::backend::Pick::Latest {
-        namespace: namespace.clone(),
-    };
-    let row = engine.get_one(thread, newest, Detail::Keys).await?;
-    Ok(row.is_some_and(|row| row.index.delta))
+/// Looks at the parent of a checkpoint that a delta history runs through, once the
+/// checkpoint is stored; if the parent is being removed, the checkpoint is withdrawn.
+///
+/// # Errors
+/// `ParentGone` if it was.
+pub(crate) async fn check_history(
+    engine: &Engine,
+    thread: &Arc<str>,
+    incarnation: Incarnation,
+    stored: &RecordRef,
+    parent: &RecordRef,
+) -> Result<()> {
+    let pick = Pick::At(parent.key.clone());
+    let there = engine.get_one(thread, pick, Detail::Keys).await?;
+    if there.is_some_and(|row| row.incarnation == incarnation && !row.hidden) {
+        return Ok(());
+    }
+    engine
+        .backend
+        .alter(Alter {
+            thread: thread.clone(),
+            incarnation,
+            time_ms: engine.clock.now_ms(),
+            changes: vec![(stored.clone(), Change::Remove)],
+        })
+        .await?;
+    Err(Error::new(
+        ErrorKind::ParentGone,
+        format!(
+            "checkpoint {} was removed while its child was committed",
+            quote(&parent.key.id)
+        ),
+    ))
+}
+
+/// What kept whoever goes through threads from doing all.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    first: Option<Error>,
+    more: u64,
+}
+
+impl Failures {
+    /// Notes how a thread went.
+    pub(crate) fn note(&mut self, thread: &str, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            let error = error.context(format_args!("thread {}", quote(thread)));
+            tracing::warn!(%error, "going on with the other threads");
+            match &self.first {
+                None => self.first = Some(error),
+                Some(_) => self.more += 1,
+            }
+        }
+    }
+
+    /// The first error, if there was one.
+    pub(crate) fn into_result(self) -> Result<()> {
+        match self.first {
+            None => Ok(()),
+            Some(error) if self.more == 0 => Err(error),
+            Some(error) => Err(error.context(format_args!(
+                "{} threads failed, the first of them",
+                self.more + 1
+            ))),
+        }
+    }
 }
 
 /// A record, as far as delta histories go.
 struct Link {
     row: RecordRow,
     record: Arc<Record>,
-    victim: bool,
 }
 
-/// Removes or hides each victim, and removes hidden records that nothing
-/// needs any more. Reads every record of the namespace.
-async fn delta_changes(
+/// The removal of every hidden record that no kept one's delta history passes.
+/// Reads every record of the namespace.
+async fn unneeded(
     engine: &Arc<Engine>,
     thread: &Arc<str>,
     namespace: &Arc<str>,
-    victims: &[RecordRow],
 ) -> Result<Vec<(RecordRow, Change)>> {
-    let gone: HashSet<&str> = victims.iter().map(|row| &*row.record.key.id).collect();
     let handle = Thread::new(engine.clone(), thread.clone(), namespace.clone());
     let mut links: BTreeMap<Arc<str>, Link> = BTreeMap::new();
     let mut channels: BTreeSet<Arc<str>> = BTreeSet::new();
@@ -147,27 +221,14 @@ async fn delta_changes(
         if let Some(Json::Object(counters)) = metadata.get(DELTA_COUNTERS) {
             channels.extend(counters.keys().map(|name| Arc::from(name.as_str())));
         }
-        let id = row.record.key.id.clone();
-        let victim = row.hidden || (gone.contains(&*id) && !row.pinned);
-        links.insert(
-            id,
-            Link {
-                row,
-                record,
-                victim,
-            },
-        );
+        links.insert(row.record.key.id.clone(), Link { row, record });
     }
     let needed = needed(&links, &channels);
-    let mut changes = Vec::new();
-    for (id, link) in links.iter().filter(|(_, link)| link.victim) {
-        if !needed.contains(id) {
-            changes.push((link.row.clone(), Change::Remove));
-        } else if !link.row.hidden {
-            changes.push((link.row.clone(), Change::Hide));
-        }
-    }
-    Ok(changes)
+    let unneeded = links
+        .iter()
+        .filter(|(id, link)| link.row.hidden && !needed.contains(id))
+        .map(|(_, link)| (link.row.clone(), Change::Remove));
+    Ok(unneeded.collect())
 }
 
 /// The records that the delta history of a kept one passes. The walk is that
@@ -180,7 +241,7 @@ fn needed<'a>(
     for channel in channels {
         // Of two walks for one channel that meet, the rest is the same.
         let mut passed = HashSet::new();
-        for kept in links.values().filter(|link| !link.victim) {
+        for kept in links.values().filter(|link| !link.row.hidden) {
             let mut at = kept;
             while !has_value(&at.record, channel)
                 && let Some(parent) = &at.row.index.parent

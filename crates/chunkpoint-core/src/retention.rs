@@ -14,7 +14,7 @@ use futures::StreamExt;
 use crate::backend::{Detail, ListRecords, ListThreads, RecordRow};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::removal::{Removed, remove};
+use crate::removal::{Failures, Removed, remove};
 
 /// Namespaces whose commits are counted; beyond that, counting starts anew.
 const COUNTED: usize = 16 * 1024;
@@ -132,13 +132,13 @@ impl Engine {
         }
         let count = engine.retention.committed(thread, namespace);
         let due = match engine.settings.max_history {
-            Some(most) => most + (most / 4).max(8),
+            Some(most) => most.saturating_add((most / 4).max(8)),
             None => LOOK_EVERY,
         };
         if count < due {
             return;
         }
-        let behind = count < UNKNOWN && count > due + 4 * SLICE;
+        let behind = count < UNKNOWN && count > due.saturating_add(4 * SLICE);
         let (task, thread, namespace) = (Arc::downgrade(engine), thread.clone(), namespace.clone());
         let name = format!("trim {thread}\0{namespace}");
         let work = async move {
@@ -181,17 +181,19 @@ impl Engine {
         thread: &Arc<str>,
         namespace: &Arc<str>,
     ) -> Result<u64> {
-        let mut total = 0;
+        let (mut total, mut delta) = (0, None);
         loop {
             let before = self.retention.count(thread, namespace);
-            let (victims, kept, more) = self.victims(thread, namespace).await?;
+            let (victims, kept, more) = self.victims(thread, namespace, &mut delta).await?;
             // With `max_age` alone, what is kept says nothing about when to look next.
             let left = self.settings.max_history.map_or(0, |_| kept);
             self.retention.counted(thread, namespace, before, left);
             if victims.is_empty() {
                 return Ok(total);
             }
-            let Removed { records, bytes } = remove(self, thread, namespace, victims).await?;
+            let delta = delta.unwrap_or(false);
+            let Removed { records, bytes } =
+                remove(self, thread, namespace, victims, delta).await?;
             total += records;
             self.retention.removed(thread, bytes);
             if !more || records == 0 {
@@ -201,11 +203,13 @@ impl Engine {
     }
 
     /// The records of one slice that have to go, how many stay, and whether
-    /// there may be more to go.
+    /// there may be more to go. Sees to it that `delta` says whether delta histories
+    /// run through the namespace, for which it looks at all of it once.
     async fn victims(
         &self,
         thread: &Arc<str>,
         namespace: &Arc<str>,
+        delta: &mut Option<bool>,
     ) -> Result<(Vec<RecordRow>, usize, bool)> {
         let oldest = self
             .settings
@@ -224,8 +228,14 @@ impl Engine {
             })
             .await?;
         let (mut kept, mut victims, mut newest) = (0, Vec::new(), true);
+        let (looks, mut found) = (delta.is_none(), delta.unwrap_or(false));
         while let Some(row) = rows.next().await {
             let row = row?;
+            found |= row.index.delta;
+            *delta = Some(found);
+            if victims.len() == SLICE {
+                continue;
+            }
             let too_old = oldest.is_some_and(|oldest| row.index.time_ms < oldest) && !newest;
             newest = false;
             if row.pinned {
@@ -233,18 +243,20 @@ impl Engine {
             }
             if kept >= most || too_old {
                 victims.push(row);
-                if victims.len() == SLICE {
-                    return Ok((victims, kept, true));
+                if victims.len() == SLICE && !looks {
+                    break;
                 }
             } else {
                 kept += 1;
             }
         }
-        Ok((victims, kept, false))
+        let more = victims.len() == SLICE;
+        Ok((victims, kept, more))
     }
 
     pub(crate) async fn maintain(engine: &Arc<Self>) -> Result<Maintained> {
         let mut done = Maintained::default();
+        let mut failures = Failures::default();
         let mut after = None;
         loop {
             let page = ListThreads {
@@ -257,20 +269,30 @@ impl Engine {
             };
             let threads = engine.backend.threads(page).await?;
             let Some(last) = threads.last() else {
-                return Ok(done);
+                return failures.into_result().map(|()| done);
             };
             after = Some(last.clone());
             for thread in threads {
                 engine.check_open()?;
                 done.threads += 1;
-                if engine.retains() {
-                    for namespace in engine.namespaces(&thread).await? {
-                        done.removed += engine.trim(&thread, &namespace).await?;
-                    }
-                }
-                done.freed_bytes += engine.reclaim(&thread).await?;
+                let maintained = engine.maintain_thread(&thread, &mut done).await;
+                failures.note(&thread, maintained);
             }
         }
+    }
+
+    async fn maintain_thread(
+        self: &Arc<Self>,
+        thread: &Arc<str>,
+        done: &mut Maintained,
+    ) -> Result<()> {
+        if self.retains() {
+            for namespace in self.namespaces(thread).await? {
+                done.removed += self.trim(thread, &namespace).await?;
+            }
+        }
+        done.freed_bytes += self.reclaim(thread).await?;
+        Ok(())
     }
 
     /// The namespaces of a thread that have records. Lists every record's key.

@@ -132,7 +132,13 @@ async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
                 }
             }
             let config = chunkpoint_fs::FsConfig::from_url(url.as_str())?;
-            Ok(Arc::new(chunkpoint_fs::FsBackend::from_config(config)?))
+            // Opening syncs, and removes what crashes left.
+            let open = || chunkpoint_fs::FsBackend::from_config(config);
+            let opened = tokio::task::spawn_blocking(open).await;
+            let opened = opened.unwrap_or_else(|e| {
+                Err(Error::new(ErrorKind::Other, "opening was stopped").source(e))
+            });
+            Ok(Arc::new(opened?))
         }
         scheme => Err(Error::invalid(format!(
             "unknown scheme {}; this build knows {}",

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use super::{PruneStrategy, Saver};
 use crate::backend::{Detail, ListRecords, ListThreads, RecordRow};
 use crate::error::Result;
-use crate::removal::remove;
+use crate::removal::{Failures, remove};
 use crate::types::check_id;
 
 impl Saver {
@@ -27,14 +27,19 @@ impl Saver {
     /// others need stays hidden. Reads the key of every checkpoint there is.
     ///
     /// # Errors
-    /// What the backend reports; what was deleted until then is deleted, and
-    /// repeating it does the rest.
+    /// `InvalidInput` for a run id that cannot be; what the backend reports. A thread
+    /// that fails does not keep the others from being gone through; repeating it does
+    /// the rest.
     pub async fn delete_for_runs(&self, run_ids: &[&str]) -> Result<()> {
         if run_ids.is_empty() {
             return Ok(());
         }
+        for run in run_ids {
+            check_id("run_id", run, true)?;
+        }
         let runs: HashSet<&str> = run_ids.iter().copied().collect();
         let mut after = None;
+        let mut failures = Failures::default();
         loop {
             let page = ListThreads {
                 prefix: String::new(),
@@ -49,7 +54,9 @@ impl Saver {
                 .await
                 .map_err(|e| e.operation("delete_for_runs"))?;
             let Some(last) = threads.last() else {
-                return Ok(());
+                return failures
+                    .into_result()
+                    .map_err(|e| e.operation("delete_for_runs"));
             };
             after = Some(last.clone());
             for thread in threads {
@@ -59,9 +66,8 @@ impl Saver {
                         .as_deref()
                         .is_some_and(|run| runs.contains(run))
                 };
-                self.remove_where(&thread, of_run)
-                    .await
-                    .map_err(|e| e.operation("delete_for_runs"))?;
+                let removed = self.remove_where(&thread, of_run).await;
+                failures.note(&thread, removed);
             }
         }
     }
@@ -129,8 +135,12 @@ impl Saver {
             })
             .await?;
         let mut victims: BTreeMap<Arc<str>, Vec<RecordRow>> = BTreeMap::new();
+        let mut delta = HashSet::new();
         while let Some(row) = rows.next().await {
             let row = row?;
+            if row.index.delta {
+                delta.insert(row.record.key.namespace.clone());
+            }
             if goes(&row) && !row.pinned {
                 victims
                     .entry(row.record.key.namespace.clone())
@@ -140,7 +150,14 @@ impl Saver {
         }
         let mut due = false;
         for (namespace, victims) in victims {
-            let removed = remove(&self.engine, thread, &namespace, victims).await?;
+            let removed = remove(
+                &self.engine,
+                thread,
+                &namespace,
+                victims,
+                delta.contains(&namespace),
+            )
+            .await?;
             due = self.engine.retention.removed(thread, removed.bytes);
         }
         if due && self.engine.background.enabled() {

@@ -9,7 +9,7 @@ use serde_json::{Map as JsonMap, Value as Json};
 use super::types::{same_version, special_idx};
 use super::{Checkpoint, Config, Saver, required_id};
 use crate::backend::{Detail, ListRecords, PendingWrite, Pick, PutWrites, RecordKey, RecordRow};
-use crate::commit::{Builder, Origin, Target};
+use crate::commit::{Builder, Origin, Target, Tried};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result, quote};
 use crate::record::{Channel, Content, Record, Version};
@@ -170,17 +170,20 @@ impl Put<'_> {
             .channel_versions
             .keys()
             .any(|channel| !self.new_versions.contains_key(channel));
+        let pick = |id: &str| {
+            Pick::At(RecordKey {
+                namespace: thread.namespace.clone(),
+                id: id.into(),
+            })
+        };
+        let mut fresh = false;
         let parent = match self.parent {
             None => None,
             Some(id) => {
-                let key = RecordKey {
-                    namespace: thread.namespace.clone(),
-                    id: id.into(),
-                };
-                let row = engine
-                    .get_one(&thread.id, Pick::At(key), Detail::Bodies)
-                    .await?;
-                match row.filter(|row| !row.hidden) {
+                let picks = [pick(id), pick(&checkpoint.id)];
+                let mut rows = engine.get(&thread.id, &picks, Detail::Bodies).await?;
+                fresh = rows.pop().flatten().is_none();
+                match rows.pop().flatten().filter(|row| !row.hidden) {
                     Some(row) => Some(row),
                     None if borrows => {
                         return Err(Error::new(
@@ -262,7 +265,9 @@ impl Put<'_> {
             };
             record.channels.insert(name.into(), channel);
         }
-        builder.settle(&mut record, |name| touched.iter().any(|t| t == name))?;
+        builder.settle(&mut record, Some(&parent_record), |name| {
+            touched.iter().any(|t| t == name)
+        })?;
         let target = Target {
             key: RecordKey {
                 namespace: thread.namespace.clone(),
@@ -271,6 +276,8 @@ impl Put<'_> {
             parent: self.parent.map(Arc::from),
             expect_latest: None,
             metadata: self.metadata,
+            tried: Tried::default(),
+            fresh,
         };
         builder.commit(record, target, origin).await?;
         Ok(())

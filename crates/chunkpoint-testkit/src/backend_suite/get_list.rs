@@ -209,6 +209,8 @@ pub async fn list_before_and_limit(fixture: &dyn Fixture) {
     for (before, limit, expected) in [
         (Some("3"), None, &["2", "1"][..]),
         (Some("3"), Some(1), &["2"]),
+        // What is no id may still be an end: all up to "3".
+        (Some("3\0"), Some(2), &["3", "2"]),
         (Some("35"), Some(2), &["3", "2"]),
         (Some("1"), None, &[]),
         (Some("0"), None, &[]),

@@ -303,3 +303,23 @@ pub async fn list_refuses_impossible_ids(target: &Target) {
         assert_eq!(kind(result), ErrorKind::InvalidInput);
     }
 }
+
+/// What a binding needs to move the sends of old checkpoints (`v` below 4) into a
+/// channel is there for listed checkpoints too: the parent of each, and its writes.
+pub async fn the_writes_of_listed_parents_can_be_read(target: &Target) {
+    let saver = target.saver();
+    let parent = Step::new("t", "1").put(&saver).await;
+    for (path, task, send) in [("~2", "t0", "send-2"), ("~1", "t1", "send-1")] {
+        write_at(&saver, &parent, task, path, &[("__pregel_tasks", send)]).await;
+    }
+    Step::new("t", "2").parent("1").put(&saver).await;
+    let tuples = listed(&saver, of_thread("t")).await;
+    assert_eq!(tuples.len(), 2);
+    let parent = tuples[0].parent_config.as_ref().expect("it has a parent");
+    assert_eq!(parent.checkpoint_id, tuples[1].config.checkpoint_id);
+    let sends: Vec<_> = tuples[1].pending_writes.iter().map(told).collect();
+    assert_eq!(
+        sends.iter().map(|send| &*send.2).collect::<Vec<_>>(),
+        ["send-1", "send-2"]
+    );
+}

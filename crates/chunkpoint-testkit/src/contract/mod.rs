@@ -10,6 +10,7 @@ pub mod borrow;
 pub mod copy;
 pub mod delete;
 pub mod delta;
+pub mod delta_races;
 pub mod delta_removal;
 pub mod filter;
 pub mod get_tuple;
@@ -142,6 +143,7 @@ macro_rules! contract_list {
                 an_id_lists_that_one
                 ids_are_ordered_by_bytes
                 list_refuses_impossible_ids
+                the_writes_of_listed_parents_can_be_read
                 ;
             list_product:
                 every_combination_lists_what_it_should
@@ -216,6 +218,10 @@ macro_rules! contract_list {
                 a_missing_parent_ends_the_walk
                 a_long_history_comes_whole
                 ;
+            delta_races:
+                a_child_of_what_goes_is_whole_or_not_there
+                an_older_delta_channel_keeps_its_seed
+                ;
             delta_removal:
                 pruning_keeps_the_history
                 hidden_checkpoints_are_not_there
@@ -242,6 +248,7 @@ mod tests {
             include_str!("copy.rs"),
             include_str!("delete.rs"),
             include_str!("delta.rs"),
+            include_str!("delta_races.rs"),
             include_str!("delta_removal.rs"),
             include_str!("filter.rs"),
             include_str!("get_tuple.rs"),

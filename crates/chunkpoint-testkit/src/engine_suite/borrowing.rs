@@ -217,3 +217,30 @@ pub async fn an_append_is_one_call(target: &Target) {
         at = next;
     }
 }
+
+/// Metadata that stays as it was is written once, however large.
+pub async fn unchanged_metadata_is_borrowed(target: &Target) {
+    let memory = target.memory();
+    let thread = thread(&memory);
+    let noise = random_items(7, 1, 6000).remove(0);
+    let noise: String = noise
+        .bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let metadata = serde_json::json!({ "prompt": noise });
+    let metadata = metadata.as_object().unwrap();
+    let mut bytes = Vec::new();
+    for text in ["a", "b", "c"] {
+        let mut draft = thread.draft().await.unwrap();
+        draft.append("list", items([text])).unwrap();
+        draft.metadata(metadata.clone());
+        bytes.push(target.bytes_of(commit(&thread, draft)).await.1);
+    }
+    assert!(bytes[2] < 1024, "{bytes:?}");
+    let latest = target.memory().thread(thread.id()).unwrap().latest().await;
+    assert_eq!(
+        latest.unwrap().unwrap().metadata().await.unwrap(),
+        *metadata
+    );
+}

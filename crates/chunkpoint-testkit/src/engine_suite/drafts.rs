@@ -381,3 +381,26 @@ pub async fn metadata_is_of_one_checkpoint(target: &Target) {
     let found = reread(&target.memory(), &first).await.unwrap();
     assert_eq!(found.metadata().await.unwrap(), given);
 }
+
+/// A clone is the same draft: committed again it is the same checkpoint, and once it
+/// was changed it is refused.
+pub async fn a_changed_clone_is_refused(target: &Target) {
+    let memory = target.memory();
+    let thread = thread(&memory);
+    let first = append(&thread, "x").await;
+    let mut draft = first.draft().unwrap();
+    draft.append("list", items(["y"])).unwrap();
+    let mut changed = draft.clone();
+    changed.append("list", items(["z"])).unwrap();
+    let snapshot = commit(&thread, draft.clone()).await;
+    assert_eq!(commit(&thread, draft).await.id(), snapshot.id());
+    assert_eq!(kind(thread.commit(changed).await), ErrorKind::InvalidInput);
+    assert_eq!(
+        history(&thread, Default::default()).await,
+        ids_of([&snapshot, &first])
+    );
+    assert_eq!(
+        cold(target, &snapshot).await["list"],
+        Value::List(items(["x", "y"]))
+    );
+}

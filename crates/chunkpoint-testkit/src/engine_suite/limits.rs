@@ -368,3 +368,18 @@ pub async fn a_closed_memory_is_unavailable(target: &Target) {
         assert!(!error.is_retryable(), "operation {n}");
     }
 }
+
+/// A run id is an id as others are.
+pub async fn impossible_run_ids_are_refused(target: &Target) {
+    let memory = target.memory();
+    let thread = thread(&memory);
+    for run in ["a\0b".to_owned(), "r".repeat(16 * 1024 + 1)] {
+        let mut draft = thread.draft().await.unwrap();
+        let metadata = serde_json::json!({ "run_id": run });
+        draft.metadata(metadata.as_object().unwrap().clone());
+        assert_eq!(kind(thread.commit(draft).await), ErrorKind::InvalidInput);
+        let deleted = memory.saver().delete_for_runs(&[&run]).await;
+        assert_eq!(kind(deleted), ErrorKind::InvalidInput);
+    }
+    assert!(thread.latest().await.unwrap().is_none());
+}

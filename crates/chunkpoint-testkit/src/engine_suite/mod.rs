@@ -37,6 +37,7 @@ macro_rules! engine_suite_list {
                 a_megabyte_comes_back
                 a_draft_is_committed_once
                 a_draft_belongs_to_its_thread
+                a_changed_clone_is_refused
                 metadata_is_of_one_checkpoint
                 ;
             borrowing:
@@ -47,6 +48,7 @@ macro_rules! engine_suite_list {
                 a_put_of_a_grown_list_costs_what_grew
                 a_change_costs_its_surroundings
                 an_append_is_one_call
+                unchanged_metadata_is_borrowed
                 ;
             reading:
                 the_tail_of_a_long_list_is_a_few_calls
@@ -107,6 +109,7 @@ macro_rules! engine_suite_list {
                 age_is_looked_at_now_and_then
                 an_old_snapshot_is_readable_for_the_grace
                 writes_without_a_checkpoint_are_swept
+                a_failing_thread_does_not_stop_the_others
                 reclaiming_frees_what_nothing_reaches
                 reclaiming_frees_what_was_replaced
                 a_bounded_history_takes_bounded_room
@@ -116,6 +119,7 @@ macro_rules! engine_suite_list {
                 awkward_names_work
                 ids_have_a_greatest_length
                 impossible_ids_are_refused
+                impossible_run_ids_are_refused
                 items_over_the_limit_are_refused
                 a_commit_over_the_limit_is_refused
                 a_closed_memory_is_unavailable

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chunkpoint_core::backend::Reclaim;
-use chunkpoint_core::layers::Method;
+use chunkpoint_core::layers::{Fault, Faults, Method, Rule};
 use chunkpoint_core::{Config, ErrorKind, Item, Memory, Settings, Snapshot, Value};
 
 use super::support::*;
@@ -428,4 +428,36 @@ pub async fn a_bounded_history_takes_bounded_room(target: &Target) {
         live < 100_000 || !gives_bytes_back(target).await,
         "{live} bytes are left"
     );
+}
+
+/// A thread that fails does not keep the others from being maintained, and the error
+/// names it.
+pub async fn a_failing_thread_does_not_stop_the_others(target: &Target) {
+    for name in ["a", "b", "c"] {
+        let memory = target.memory();
+        appended(&memory.thread(name).unwrap(), 5).await;
+    }
+    let faults = Faults::new(1);
+    faults.add(
+        Rule::new(Fault::Before(ErrorKind::Other))
+            .on(&[Method::List])
+            .nth(1),
+    );
+    let memory = target.memory_through(faults);
+    let settings = Settings {
+        max_history: Some(2),
+        ..target.settings()
+    };
+    let memory = Memory::builder(memory.backend().clone())
+        .settings(settings)
+        .clock(target.clock_handle())
+        .build()
+        .unwrap();
+    let error = memory.maintain().await.expect_err("one failed");
+    assert!(error.to_string().contains("\"a\""), "{error}");
+    for (name, left) in [("a", 5), ("b", 2), ("c", 2)] {
+        let thread = memory.thread(name).unwrap();
+        assert_eq!(history(&thread, Default::default()).await.len(), left);
+    }
+    memory.maintain().await.unwrap();
 }

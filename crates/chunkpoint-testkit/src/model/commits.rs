@@ -136,10 +136,12 @@ impl World<'_> {
         let mut draft = held.snapshot.draft().map_err(text)?;
         let thread = held.snapshot.thread().clone();
         let life = self.model.threads.get(&thread_id).map(|life| life.number);
-        // A hidden parent is whole, and can still be borrowed from.
+        // A hidden parent is whole, and can still be borrowed from; but a delta history
+        // that would run through it may be refused.
         let base = self.model.record(&thread_id, &parent);
         let current =
             base.is_some_and(|base| base.commit == held.record.commit) && life == Some(held.life);
+        let hidden = base.is_some_and(|base| base.hidden);
         let metadata = self.metadata(&parent.0, 9);
         draft.metadata(metadata.clone());
         let mut record = Record {
@@ -154,7 +156,7 @@ impl World<'_> {
         self.log(&parent.0, &mut draft, &mut record)?;
         let key = (parent.0.clone(), draft.id().to_owned());
         let committed = thread.commit(draft).await;
-        if current {
+        if current && !(hidden && committed.is_err()) {
             let snapshot = committed.map_err(text)?;
             self.model.commit(&thread_id, &key, record);
             return self.committed(snapshot, thread_id, key).await;
