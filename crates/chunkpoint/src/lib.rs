@@ -45,8 +45,8 @@
 //! | `file:///dir` | a directory | `fs` (default) |
 //!
 //! Options follow a question mark: those of [`Settings`] (`max_history`,
-//! `max_age`, `cache_bytes`, `compression`, `grace`, `background`) for any
-//! URL, and the backend's own. An option nobody knows is an error that lists
+//! `max_age`, `cache_bytes`, `compression`, `grace`, `background`, `store_ttl`,
+//! `store_refresh`, `store_sweep`) for any URL, and the backend's own. An option nobody knows is an error that lists
 //! the known ones.
 //!
 //! # LangGraph
@@ -66,9 +66,15 @@ pub use chunkpoint_core::{
     DeltaChannelHistory, Draft, Entropy, Error, ErrorKind, HistoryQuery, Item, List, ListQuery,
     Maintained, Map, Memory, MemoryBuilder, PruneStrategy, Result, Saver, Settings, Snapshot,
     SystemClock, SystemEntropy, Thread, Value, ValueKind, Version, Write, backend, layers, memory,
+    store, store_backend,
 };
 #[cfg(feature = "fs")]
 pub use chunkpoint_fs as fs;
+
+/// The examples of the guide to the long-term store, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/store.md")]
+mod guide {}
 
 /// URL schemes this build knows.
 pub const SCHEMES: &[&str] = &[
