@@ -32,6 +32,9 @@
 //! * An item that has expired by the time given with a call counts as not there
 //!   for expectations and for [`namespaces`](StoreBackend::namespaces); reads may
 //!   still give it, and the engine drops it.
+//! * Time is what the caller says it is. Garbage is as old as the change that made it
+//!   so, by the time given with that change, not by the storage's clock. No time is
+//!   [`MOST_MS`] or more.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +50,10 @@ use crate::types::{MAX_ID_BYTES, check_id};
 
 /// Write ids that a row remembers, its version among them.
 pub const REMEMBERED: usize = 4;
+
+/// Where times end, in milliseconds since 1970: below it, every number is exact for
+/// storage that knows only floats, and positive for one that knows only signs.
+pub const MOST_MS: u64 = 1 << 53;
 
 /// A path of labels, such as `users / ada / preferences`.
 ///

@@ -104,8 +104,11 @@ impl Item {
         self.recent.truncate(REMEMBERED);
         let listed = self.row.as_ref().map_or(&[][..], |row| &row.packs);
         for (pack, (_, since)) in &mut self.packs {
-            if !listed.contains(pack) {
-                since.get_or_insert(now_ms);
+            match listed.contains(pack) {
+                true => *since = None,
+                false => {
+                    since.get_or_insert(now_ms);
+                }
             }
         }
         Changed::Done { created_ms }

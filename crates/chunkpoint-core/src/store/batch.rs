@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::patch::merge;
+use super::value::check_depth;
 use super::write::Ready;
 use super::{Delete, Get, Patch, Put, Store, StoreAnswer, StoreOp, Ttl, check_writable};
 use crate::error::{Error, Result};
@@ -129,6 +130,9 @@ fn outcomes(
             _ => continue,
         };
         check_writable(&item)?;
+        if let StoreOp::Patch(patch) = &op {
+            check_depth(&patch.patch)?;
+        }
         let before = outcomes.remove(&item);
         if let Some((earlier, before)) = &before {
             if expect != Expect::Any || before.expect() != Expect::Any {

@@ -205,28 +205,31 @@ impl Store {
 /// `InvalidInput` for labels or a key that cannot be.
 pub fn item_key<L: AsRef<str>>(namespace: &[L], key: &str) -> Result<ItemKey> {
     let namespace = Namespace::new(namespace)?;
-    if namespace.labels().is_empty() {
+    let key = key.into();
+    let item = ItemKey { namespace, key };
+    check_item(&item)?;
+    Ok(item)
+}
+
+/// Refuses what names no item: a name may have been made by hand.
+fn check_item(item: &ItemKey) -> Result<()> {
+    if item.namespace.labels().is_empty() {
         return Err(Error::invalid(
             "the namespace has no labels; an item's has at least one",
         ));
     }
-    check_id("store key", key, false)?;
-    let key = key.into();
-    Ok(ItemKey { namespace, key })
+    check_id("store key", &item.key, false)
 }
 
 /// Refuses what must not be written to.
 fn check_writable(item: &ItemKey) -> Result<()> {
     match item.namespace.labels() {
-        [] => Err(Error::invalid(
-            "the namespace has no labels; an item's has at least one",
-        )),
         [root, ..] if &**root == "langgraph" => Err(Error::invalid(format!(
             "namespace {} starts with {}, which is reserved",
             item.namespace,
             quote(root)
         ))),
-        _ => check_id("store key", &item.key, false),
+        _ => check_item(item),
     }
 }
 

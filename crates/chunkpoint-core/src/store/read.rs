@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::value::{Body, Entries, Page, Pages, read_body, read_page, unflatten};
-use super::{Get, Store, StoreItem};
+use super::write::expires_ms;
+use super::{Get, Store, StoreItem, check_item};
 use crate::backend::Incarnation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store_backend::{ItemChange, ItemKey, ItemRow};
@@ -29,6 +30,7 @@ impl Store {
     /// Reads many items in one call of the backend.
     pub(super) async fn get_all(&self, gets: &[Get]) -> Result<Vec<Option<StoreItem>>> {
         self.engine.check_open()?;
+        gets.iter().try_for_each(|get| check_item(&get.item))?;
         let keys: Vec<ItemKey> = gets.iter().map(|get| get.item.clone()).collect();
         let rows = self.backend.items(&keys).await?;
         if rows.len() != keys.len() {
@@ -74,19 +76,11 @@ impl Store {
         renewed: &mut Vec<ItemChange>,
     ) -> StoreItem {
         let mut expires_ms = row.expires_ms;
-        if let (Some(ttl), Some(expires)) = (row.ttl_ms, row.expires_ms)
-            && refresh.unwrap_or(self.engine.settings.store_refresh)
+        if refresh.unwrap_or(self.engine.settings.store_refresh)
+            && let Some((until, renewal)) = self.renewal(&row)
         {
-            let until = self.now_ms().saturating_add(ttl);
-            // Under a hundredth of its life is not worth a write.
-            if until.saturating_sub(expires) > ttl / 100 {
-                expires_ms = Some(until);
-                renewed.push(ItemChange::Renew {
-                    key: row.key.clone(),
-                    version: row.version,
-                    expires_ms: until,
-                });
-            }
+            expires_ms = Some(until);
+            renewed.push(renewal);
         }
         StoreItem {
             namespace: row.key.namespace,
@@ -97,6 +91,23 @@ impl Store {
             updated_ms: row.updated_ms,
             expires_ms,
         }
+    }
+
+    /// Until when a row lives if its life is renewed now, and the change that does it;
+    /// `None` if it lives for ever, or so long that it is not worth a write.
+    pub(super) fn renewal(&self, row: &ItemRow) -> Option<(u64, ItemChange)> {
+        let ttl = row.ttl_ms?;
+        let until = expires_ms(self.now_ms(), ttl);
+        // Under a hundredth of its life is not worth a write.
+        if until.saturating_sub(row.expires_ms?) <= ttl / 100 {
+            return None;
+        }
+        let renewal = ItemChange::Renew {
+            key: row.key.clone(),
+            version: row.version,
+            expires_ms: until,
+        };
+        Some((until, renewal))
     }
 
     /// Renews lives. A read does not fail because that did.

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 
-use super::{LabelMatch, NamespaceQuery, Order, Search, Store, StoreItem};
+use super::{LabelMatch, NamespaceQuery, Order, Search, Store, StoreItem, check_item};
 use crate::error::Result;
 use crate::store_backend::{ItemKey, ItemRow, ListNamespaces, Namespace, ScanItems};
 
@@ -27,6 +27,7 @@ impl Store {
 
     pub(super) async fn find(&self, search: &Search) -> Result<Vec<StoreItem>> {
         self.engine.check_open()?;
+        search.after.as_ref().map_or(Ok(()), check_item)?;
         if search.limit == 0 {
             return Ok(Vec::new());
         }

@@ -99,6 +99,30 @@ impl Encoded {
     }
 }
 
+/// Levels of lists and objects in each other, at most: the JSON parser gives up at 128,
+/// and a value that could be put but not read would break every search that meets it.
+const MOST_DEEP: usize = 100;
+
+/// Refuses a value or a patch that is too deep. What a patch makes is not deeper than
+/// the deeper of the two.
+pub(super) fn check_depth(members: &Map<String, Value>) -> Result<()> {
+    fn fits(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Array(list) => left > 0 && list.iter().all(|value| fits(value, left - 1)),
+            Value::Object(members) => {
+                left > 0 && members.values().all(|value| fits(value, left - 1))
+            }
+            _ => true,
+        }
+    }
+    if members.values().all(|value| fits(value, MOST_DEEP - 1)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the value is over {MOST_DEEP} levels deep"
+    )))
+}
+
 /// Encodes a whole value into the pack `pack`.
 pub(super) fn encode(value: &Map<String, Value>, pack: PackId, codec: &Codec) -> Result<Encoded> {
     let json = to_json(value)?;

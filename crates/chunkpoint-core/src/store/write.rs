@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::patch::{Patching, looks_at, merge, to_move};
-use super::value::{Body, Encoded, PageWriter, Pages, encode};
+use super::value::{Body, Encoded, PageWriter, Pages, check_depth, encode};
 use super::{Delete, Patch, Put, Store, Ttl, Written, check_writable};
 use crate::backend::PackId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store_backend::{Changed, Expect, ItemChange, ItemKey, ItemRow, PutItem};
+use crate::store_backend::{Changed, Expect, ItemChange, ItemKey, ItemRow, MOST_MS, PutItem};
 
 /// How often a patch is tried again when other writers come between.
 const TRIES: usize = 64;
@@ -61,6 +61,7 @@ impl Store {
     /// A put, encoded.
     pub(super) fn ready(&self, put: Put) -> Result<Ready> {
         check_writable(&put.item)?;
+        check_depth(&put.value)?;
         let version = self.engine.pack_id()?;
         let encoded = encode(&put.value, version, &self.engine.codec)?;
         let ttl_ms = match put.ttl {
@@ -80,7 +81,7 @@ impl Store {
 
     fn default_ttl(&self) -> Option<u64> {
         let ttl = self.engine.settings.store_ttl;
-        ttl.map(|ttl| ttl.as_millis() as u64)
+        ttl.map(|ttl| ttl.as_millis().min(u128::from(MOST_MS - 1)) as u64)
     }
 
     fn pack(
@@ -119,7 +120,7 @@ impl Store {
                 created_ms: now,
                 updated_ms: now,
                 ttl_ms,
-                expires_ms: ttl_ms.map(|ttl| now.saturating_add(ttl)),
+                expires_ms: ttl_ms.map(|ttl| expires_ms(now, ttl)),
                 packs: encoded.packs,
                 body: encoded.body,
             },
@@ -205,6 +206,7 @@ impl Store {
         expect: Expect,
     ) -> Result<Written> {
         check_writable(item)?;
+        patches.iter().try_for_each(check_depth)?;
         for _ in 0..TRIES {
             self.engine.check_open()?;
             let rows = self.backend.items(std::slice::from_ref(item)).await?;
@@ -228,6 +230,10 @@ impl Store {
                 continue;
             };
             if ready.written.bytes_written == 0 {
+                // It was patched, if to no effect: its life begins anew.
+                let renewal = row.as_ref().and_then(|row| self.renewal(row));
+                self.renew(renewal.into_iter().map(|(_, renewal)| renewal).collect())
+                    .await;
                 return Ok(ready.written);
             }
             let changed = self.change(ready.change).await?;
@@ -347,6 +353,11 @@ fn too_few() -> Error {
     Error::new(ErrorKind::Other, "backend answered too few changes")
 }
 
+/// When what lives so long from now on expires.
+pub(super) fn expires_ms(now_ms: u64, ttl_ms: u64) -> u64 {
+    now_ms.saturating_add(ttl_ms).min(MOST_MS - 1)
+}
+
 /// A time-to-live in milliseconds.
 pub(super) fn in_ms(minutes: f64) -> Result<u64> {
     let ms = minutes * MINUTE;
@@ -355,5 +366,5 @@ pub(super) fn in_ms(minutes: f64) -> Result<u64> {
             "a time-to-live of {minutes} minutes; give a number above 0, or Ttl::Never"
         )));
     }
-    Ok(ms as u64)
+    Ok((ms as u64).min(MOST_MS - 1))
 }
