@@ -41,10 +41,10 @@ use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result, quote};
-use crate::store_backend::{Expect, ItemKey, Namespace, StoreBackend, SweepItems, SweptItems};
+use crate::store_backend::{StoreBackend, SweepItems, SweptItems};
 use crate::types::check_id;
 
-pub use crate::store_backend::{Expect as ExpectItem, Namespace as StoreNamespace};
+pub use crate::store_backend::{Expect, ItemKey, Namespace};
 pub use filter::Filter;
 pub use types::{
     Delete, Get, LabelMatch, NamespaceQuery, Order, Patch, Put, Search, StoreAnswer, StoreItem,

@@ -240,7 +240,7 @@ pub async fn impossible_names_are_refused(target: &Target) {
 pub async fn names_made_by_hand_are_checked(target: &Target) {
     let store = target.store();
     let root = || ItemKey {
-        namespace: chunkpoint_core::store::StoreNamespace::default(),
+        namespace: chunkpoint_core::store::Namespace::default(),
         key: "k".into(),
     };
     let nul = || ItemKey {

@@ -1,6 +1,6 @@
 //! Listing namespaces.
 
-use chunkpoint_core::store::{LabelMatch, NamespaceQuery, Store, StoreNamespace};
+use chunkpoint_core::store::{LabelMatch, Namespace, NamespaceQuery, Store};
 
 use super::support::*;
 
@@ -16,7 +16,7 @@ fn query(prefix: &[&str], suffix: &[&str]) -> NamespaceQuery {
     }
 }
 
-async fn listed(store: &Store, query: NamespaceQuery) -> Vec<StoreNamespace> {
+async fn listed(store: &Store, query: NamespaceQuery) -> Vec<Namespace> {
     store.list_namespaces(query).await.unwrap()
 }
 

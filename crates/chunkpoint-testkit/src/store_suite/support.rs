@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chunkpoint_core::store::{
-    Get, Patch, Put, Search, Store, StoreItem, StoreNamespace, Ttl, Written, item_key,
+    Get, Namespace, Patch, Put, Search, Store, StoreItem, Ttl, Written, item_key,
 };
 use chunkpoint_core::store_backend::{Expect, ItemKey};
 use chunkpoint_core::{Clock, ErrorKind, Result};
@@ -94,9 +94,9 @@ pub(super) async fn matching(store: &Store, filter: Json) -> Vec<String> {
     found(store, below(&[]).filter(&filter).unwrap()).await
 }
 
-pub(super) fn spaces(of: &[&[&str]]) -> Vec<StoreNamespace> {
+pub(super) fn spaces(of: &[&[&str]]) -> Vec<Namespace> {
     of.iter()
-        .map(|labels| StoreNamespace::new(*labels).unwrap())
+        .map(|labels| Namespace::new(*labels).unwrap())
         .collect()
 }
 
