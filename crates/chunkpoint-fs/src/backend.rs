@@ -105,9 +105,13 @@ impl FsBackend {
             .map_err(|error| error.operation("bytes_at_rest"))
     }
 
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// Runs `work`, a small read, where the caller runs; `None` if that would
     /// wait for the device.
-    fn now<T>(
+    pub(crate) fn now<T>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&Store) -> Result<T>,
@@ -120,7 +124,7 @@ impl FsBackend {
     }
 
     /// Runs `work` where it may block.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&Store, &Caller) -> Result<T> + Send + 'static,

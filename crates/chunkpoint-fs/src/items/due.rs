@@ -22,6 +22,8 @@ pub(crate) struct DueKeys {
     pub(crate) next: Option<u64>,
     /// Where the tail ended.
     pub(crate) end: u64,
+    /// Where to go on in the sorted part, if that was not looked at to its end.
+    pub(crate) resume: Option<Vec<u8>>,
     /// Whether there may be more than were asked for.
     pub(crate) more: bool,
 }
@@ -87,6 +89,7 @@ impl Walk<'_> {
                         due.keys.push(key.to_vec());
                     } else {
                         due.more = true;
+                        due.resume = Some(key.to_vec());
                         return Ok(());
                     }
                 }
