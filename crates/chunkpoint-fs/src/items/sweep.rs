@@ -134,7 +134,7 @@ pub(crate) async fn sweep(store: &Arc<Store>, sweep: SweepItems) -> Result<Swept
         };
         swept.more |= due.more;
         left -= due.keys.len().min(left);
-        let is_last = due.next == Some(super::entry::NEVER);
+        let is_whole = due.next.is_some();
         let purge = Purge {
             keys: due.keys,
             before_ms,
@@ -145,7 +145,7 @@ pub(crate) async fn sweep(store: &Arc<Store>, sweep: SweepItems) -> Result<Swept
         let purged = submit(store, place.clone(), |sender| Op::Purge(purge, sender)).await?;
         swept.expired += purged.expired;
         swept.packs += purged.packs;
-        if is_last {
+        if is_whole {
             blocking(store, move |store| remove_if_empty(store, &place)).await?;
         }
     }
