@@ -1,8 +1,8 @@
 //! Writing to a thread's log: mutations that wait in its queue are checked, appended
 //! with one write, synced, and answered.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chunkpoint_core::backend::{Alter, Altered, Commit, Committed, PutWrites};
 use chunkpoint_core::{Applied, Error, ErrorKind, Result};

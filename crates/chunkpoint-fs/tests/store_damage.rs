@@ -28,7 +28,11 @@ async fn fill(dir: &Path, count: u64) -> Vec<(PutItem, u64)> {
     let mut rng = Rng(count);
     let mut stored = Vec::new();
     for n in 0..count {
-        let chunks = if n % 4 == 3 { vec![rng.bytes(300)] } else { vec![] };
+        let chunks = if n % 4 == 3 {
+            vec![rng.bytes(300)]
+        } else {
+            vec![]
+        };
         let len = 20 + rng.below(200) as usize;
         let put = put(key(n), 1000 + n, rng.bytes(len), chunks);
         do_put(&backend, put.clone()).await;
@@ -132,7 +136,10 @@ async fn flip_every_byte(dir: &Path, file: &Path, stored: &[(PutItem, u64)], ste
             }
         }
         let (rows, scanned) = scan(&backend, ScanItems::default()).await;
-        assert!(rows.len() >= stored.len() || !scanned.is_empty(), "byte {at}");
+        assert!(
+            rows.len() >= stored.len() || !scanned.is_empty(),
+            "byte {at}"
+        );
         errors.extend(scanned);
         told += usize::from(!errors.is_empty());
         for error in &errors {
@@ -140,7 +147,9 @@ async fn flip_every_byte(dir: &Path, file: &Path, stored: &[(PutItem, u64)], ste
             let is_told = kind == ErrorKind::Corrupt || kind == ErrorKind::Unsupported;
             assert!(is_told, "byte {at}: {error}");
         }
-        let place = errors.iter().all(|error| error.message().contains("offset"));
+        let place = errors
+            .iter()
+            .all(|error| error.message().contains("offset"));
         assert!(place || at < 200, "byte {at}: {errors:?}");
     }
     // Padding of no use there is none, but nodes of nothing asked for.

@@ -166,7 +166,11 @@ impl Model {
         let labels = NAMESPACES[self.rng.below(5) as usize];
         // Some keys are prefixes of others.
         let n = self.rng.below(30);
-        item(labels, &"k".repeat(n as usize % 4 + 1).replace("kkk", &format!("{n}")))
+        item(
+            labels,
+            &"k".repeat(n as usize % 4 + 1)
+                .replace("kkk", &format!("{n}")),
+        )
     }
 
     fn change(&mut self) -> ItemChange {

@@ -10,9 +10,9 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use chunkpoint_core::ErrorKind;
 use chunkpoint_core::backend::{CheckpointBackend, PackId};
 use chunkpoint_core::store_backend::*;
-use chunkpoint_core::ErrorKind;
 use chunkpoint_fs::FsBackend;
 use support::items::*;
 use support::*;
@@ -30,7 +30,12 @@ async fn two_backends_see_each_other_at_once() {
         let mut put = put(key.clone(), n, vec![n as u8; 700], vec![]);
         put.expect = version.map_or(Expect::Absent, Expect::Version);
         let done = do_put(writer, put.clone()).await;
-        assert_eq!(done, Changed::Done { created_ms: n / 100 * 100 });
+        assert_eq!(
+            done,
+            Changed::Done {
+                created_ms: n / 100 * 100
+            }
+        );
         let there = row(reader, &key).await.unwrap().unwrap();
         assert_eq!((there.version, there.body), (put.row.version, put.row.body));
         version = Some(put.row.version);
@@ -126,7 +131,11 @@ async fn a_process_that_puts_until_it_is_killed() {
     println!();
     for n in 0u64.. {
         let key = item(&["kill"], &format!("{me}-{}", n % 50));
-        let chunks = if n % 5 == 0 { vec![vec![n as u8; 3000].into()] } else { vec![] };
+        let chunks = if n % 5 == 0 {
+            vec![vec![n as u8; 3000].into()]
+        } else {
+            vec![]
+        };
         let mut put = put(key, n, format!("{n} {}", "x".repeat(1500)), chunks);
         put.row.version.0[..4].copy_from_slice(&me.to_be_bytes());
         if !put.row.packs.is_empty() {
@@ -134,7 +143,10 @@ async fn a_process_that_puts_until_it_is_killed() {
         }
         do_put(&backend, put).await;
         if n % 30 == 29 {
-            let sweep = SweepItems { before_ms: n - 10, limit: 20 };
+            let sweep = SweepItems {
+                before_ms: n - 10,
+                limit: 20,
+            };
             backend.sweep(sweep).await.unwrap();
         }
         let mut out = std::io::stdout().lock();
@@ -152,7 +164,11 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
     for round in 0..kills / 2 {
         let spawn = || {
             Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "a_process_that_puts_until_it_is_killed", "--nocapture"])
+                .args([
+                    "--exact",
+                    "a_process_that_puts_until_it_is_killed",
+                    "--nocapture",
+                ])
                 .env(KILL, dir.path())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
@@ -205,7 +221,12 @@ async fn dropped_calls_leave_no_lock_and_no_half() {
     let backend = open(dir.path());
     let mut puts = Vec::new();
     for n in 0..300 {
-        let put = put(item(&["a"], &n.to_string()), n, vec![7; 500], vec![vec![1; 900].into()]);
+        let put = put(
+            item(&["a"], &n.to_string()),
+            n,
+            vec![7; 500],
+            vec![vec![1; 900].into()],
+        );
         puts.push(put.clone());
         let call = tokio::spawn({
             let backend = backend.clone();
@@ -242,7 +263,9 @@ async fn closed_is_closed() {
     let error = row(&backend, &key).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let put = put(key.clone(), 0, "x", vec![]);
-    let error = backend.change_items(vec![ItemChange::Put(Box::new(put))]).await;
+    let error = backend
+        .change_items(vec![ItemChange::Put(Box::new(put))])
+        .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(backend.scan(ScanItems::default()).await.is_err());
     assert!(row(&open(dir.path()), &key).await.unwrap().is_some());

@@ -32,7 +32,10 @@ pub(crate) fn apply(group: &mut Group<'_>, change: ItemChange) -> Result<Changed
 fn put(group: &mut Group<'_>, put: PutItem) -> Result<Changed> {
     check_size(&put)?;
     let PutItem {
-        row, chunks, expect, ..
+        row,
+        chunks,
+        expect,
+        ..
     } = put;
     let key = row.key.key.as_bytes();
     let before = group.get(key)?;
@@ -115,12 +118,7 @@ fn delete(
     Ok(Changed::Done { created_ms: 0 })
 }
 
-fn renew(
-    group: &mut Group<'_>,
-    key: &[u8],
-    version: PackId,
-    expires_ms: u64,
-) -> Result<Changed> {
+fn renew(group: &mut Group<'_>, key: &[u8], version: PackId, expires_ms: u64) -> Result<Changed> {
     let Some(Entry::Row(mut row)) = group.get(key)? else {
         return Ok(Changed::Done { created_ms: 0 });
     };
@@ -168,12 +166,7 @@ enum Found {
     Nowhere,
 }
 
-fn find_pack(
-    group: &Group<'_>,
-    key: &[u8],
-    before: Option<&Entry>,
-    id: PackId,
-) -> Result<Found> {
+fn find_pack(group: &Group<'_>, key: &[u8], before: Option<&Entry>, id: PackId) -> Result<Found> {
     if let Some(Entry::Row(row)) = before
         && let Some(pack) = row.packs.iter().find(|pack| pack.id == id)
     {
@@ -186,13 +179,7 @@ fn find_pack(
 }
 
 /// Condemns the packs that a row listed and the next one does not.
-fn condemn(
-    group: &mut Group<'_>,
-    key: &[u8],
-    before: Option<&Entry>,
-    at_ms: u64,
-    kept: &[PackAt],
-) {
+fn condemn(group: &mut Group<'_>, key: &[u8], before: Option<&Entry>, at_ms: u64, kept: &[PackAt]) {
     let Some(Entry::Row(row)) = before else {
         return;
     };

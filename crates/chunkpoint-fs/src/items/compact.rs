@@ -314,3 +314,6 @@ fn remove_other_packs(store: &Store, place: &Place, number: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

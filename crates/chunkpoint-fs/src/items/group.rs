@@ -265,7 +265,11 @@ pub(crate) fn writable(store: &Store, place: &Place) -> Result<Option<Arc<Space>
     if len > end {
         // Nobody else writes here: the path led to this file just now, and the lock is
         // ours. So this is a torn write.
-        tracing::warn!(at = end, bytes = len - end, "cutting what a torn write left");
+        tracing::warn!(
+            at = end,
+            bytes = len - end,
+            "cutting what a torn write left"
+        );
         space.file.truncate(end)?;
     }
     Ok(Some(space))

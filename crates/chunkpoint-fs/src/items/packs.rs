@@ -104,10 +104,13 @@ impl PackFile {
 
     /// Writes a pack at `offset`, which nobody else may be writing to.
     pub(crate) fn put(&self, offset: u64, id: PackId, chunks: &[Bytes]) -> Result<PackAt> {
-        let slots = chunks.iter().zip(0u32..).map(|(chunk, ordinal)| Slot::Here {
-            len: chunk.len() as u32,
-            crc: chunk_crc(id, ordinal, chunk),
-        });
+        let slots = chunks
+            .iter()
+            .zip(0u32..)
+            .map(|(chunk, ordinal)| Slot::Here {
+                len: chunk.len() as u32,
+                crc: chunk_crc(id, ordinal, chunk),
+            });
         let mut payload = id.0.to_vec();
         Directory(slots.collect()).put(&mut payload);
         let mut out = Vec::new();

@@ -108,12 +108,7 @@ impl Scan {
         Ok(rows)
     }
 
-    fn fill(
-        &mut self,
-        store: &Store,
-        wait: Wait,
-        rows: &mut Vec<Result<ItemRow>>,
-    ) -> Result<()> {
+    fn fill(&mut self, store: &Store, wait: Wait, rows: &mut Vec<Result<ItemRow>>) -> Result<()> {
         let mut bytes = 0;
         loop {
             let Some((namespace, from)) = &mut self.current else {
