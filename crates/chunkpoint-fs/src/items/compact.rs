@@ -104,7 +104,7 @@ pub(crate) fn compact(
         if packs && moving.is_none() {
             return Ok(false);
         }
-        let outcome = (|| build(store, place, space, file, moving.as_mut(), &stop))();
+        let outcome = build(store, place, space, file, moving.as_mut(), &stop);
         if let Some(moving) = moving
             && !matches!(outcome, Ok(true))
         {
