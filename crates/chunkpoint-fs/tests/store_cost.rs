@@ -173,3 +173,31 @@ async fn a_search_reads_no_other_namespace() {
     .await;
     assert_eq!(count, 3000);
 }
+
+/// One write and one sync a change, and one of each more for chunks; all that come at
+/// the same time share them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_takes_one_write_and_one_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = FsBackend::open(dir.path()).unwrap();
+    let key = |n: u64| item(&["a"], &n.to_string());
+    do_put(&backend, put(key(0), 0, "x", vec![])).await;
+    let (_, io) = cost("a put", &backend, async |backend| {
+        do_put(backend, put(key(1), 0, "x", vec![])).await;
+    })
+    .await;
+    assert_eq!((io.reads, io.writes, io.syncs), (0, 1, 1));
+    do_put(&backend, put(key(2), 0, "x", vec!["chunk".into()])).await;
+    let (_, io) = cost("a put with chunks", &backend, async |backend| {
+        do_put(backend, put(key(3), 0, "x", vec!["chunk".into()])).await;
+    })
+    .await;
+    assert_eq!((io.reads, io.writes, io.syncs), (0, 2, 2));
+    let (_, io) = cost("100 puts at once", &backend, async |backend| {
+        let puts = (100..200).map(|n| do_put(backend, put(key(n), 0, "x", vec![])));
+        futures::future::join_all(puts).await;
+    })
+    .await;
+    assert!(io.syncs < 50, "{io:?}");
+    backend.close_store().await.unwrap();
+}

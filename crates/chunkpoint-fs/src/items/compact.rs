@@ -11,6 +11,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use chunkpoint_core::{Applied, Error, Result};
 
 use crate::error::from_io;
@@ -203,7 +204,10 @@ fn build(
 /// Where the tail ends now, if the file still is in its place.
 fn same(store: &Store, place: &Place, space: &Arc<Space>) -> Result<Option<u64>> {
     let now = store.space(place, Wait::Yes)?;
-    let Some(now) = now.filter(|now| now.file.identity == space.file.identity) else {
+    let is_same = |now: &Arc<Space>| {
+        now.file.identity == space.file.identity && now.file.header == space.file.header
+    };
+    let Some(now) = now.filter(is_same) else {
         return Ok(None);
     };
     // It may have been opened anew.
@@ -225,11 +229,11 @@ fn catch_up(
     if from == to {
         return Ok(end);
     }
-    let more = replay(&space.file, from, to, Wait::Yes)?;
+    let more = replay(&space.file, from, to, Bytes::new(), Wait::Yes)?;
     if more.end != to || more.hole.is_some() {
         return Err(space.file.damaged("an entry", more.end));
     }
-    let mut entries: Vec<(bytes::Bytes, Entry)> = Vec::with_capacity(more.met.len());
+    let mut entries: Vec<(Bytes, Entry)> = Vec::with_capacity(more.met.len());
     for met in more.met {
         let slot = met.slot;
         let frame = space.file.frame(slot.offset, slot.len, Wait::Yes)?;

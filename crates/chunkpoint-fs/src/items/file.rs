@@ -250,7 +250,8 @@ pub(crate) struct ItemsFile {
 }
 
 impl ItemsFile {
-    /// Opens the file of `place`; gives its length too. `None` if there is none.
+    /// Opens the file of `place`; gives its length and its first bytes too. `None` if
+    /// there is none.
     ///
     /// # Errors
     /// `Unsupported` if a newer version wrote it, `Corrupt` if its header is damaged
@@ -260,7 +261,7 @@ impl ItemsFile {
         place: &Place,
         counters: &Arc<Counters>,
         wait: Wait,
-    ) -> Result<Option<(Self, u64)>> {
+    ) -> Result<Option<(Self, u64, Bytes)>> {
         let name = place.items();
         let Some(file) = open_file(path, &name, wait)? else {
             return Ok(None);
@@ -281,7 +282,7 @@ impl ItemsFile {
             name,
             counters: counters.clone(),
         };
-        Ok(Some((opened, metadata.len())))
+        Ok(Some((opened, metadata.len(), head)))
     }
 
     /// Takes an empty file; its header is written by whoever fills it.
@@ -391,6 +392,13 @@ impl Frames {
             wait,
             read: 0,
         }
+    }
+
+    /// Gives it the start of the file, which was read already.
+    pub(crate) fn with_head(mut self, mut head: Bytes) -> Self {
+        head.truncate(self.end.try_into().unwrap_or(usize::MAX));
+        self.block = head;
+        self
     }
 
     /// At least `len` bytes at `offset`, as far as there are any.

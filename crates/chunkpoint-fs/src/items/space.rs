@@ -54,11 +54,12 @@ impl Space {
         counters: &Arc<Counters>,
         wait: Wait,
     ) -> Result<Option<Self>> {
-        let Some((file, len)) = ItemsFile::open(path, place, counters, wait)? else {
+        let Some((file, len, head)) = ItemsFile::open(path, place, counters, wait)? else {
             return Ok(None);
         };
         let space = Self::new(file);
-        space.catch_up(len, wait)?;
+        let end = space.file.header.base_end;
+        space.apply(end, replay(&space.file, end, len, head, wait)?);
         Ok(Some(space))
     }
 
@@ -95,7 +96,7 @@ impl Space {
         if end >= len || self.writing.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.apply(end, replay(&self.file, end, len, wait)?);
+        self.apply(end, replay(&self.file, end, len, Bytes::new(), wait)?);
         Ok(())
     }
 

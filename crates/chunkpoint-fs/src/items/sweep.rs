@@ -122,11 +122,7 @@ pub(crate) async fn sweep(store: &Arc<Store>, sweep: SweepItems) -> Result<Swept
             }
         });
         let found = match found.await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                // The others are swept all the same.
-                tracing::error!(%error, "a namespace cannot be swept");
-                continue;
-            }
+            Err(error) if is_damage(&error) => continue,
             other => other?,
         };
         let Some((due, generation)) = found else {
@@ -142,7 +138,11 @@ pub(crate) async fn sweep(store: &Arc<Store>, sweep: SweepItems) -> Result<Swept
             end: due.end,
             generation,
         };
-        let purged = submit(store, place.clone(), |sender| Op::Purge(purge, sender)).await?;
+        let purged = submit(store, place.clone(), |sender| Op::Purge(purge, sender));
+        let purged = match purged.await {
+            Err(error) if is_damage(&error) => continue,
+            other => other?,
+        };
         swept.expired += purged.expired;
         swept.packs += purged.packs;
         if is_whole {
@@ -150,6 +150,15 @@ pub(crate) async fn sweep(store: &Arc<Store>, sweep: SweepItems) -> Result<Swept
         }
     }
     Ok(swept)
+}
+
+/// Whether a namespace is damaged: the others are swept all the same.
+fn is_damage(error: &Error) -> bool {
+    let is_damage = error.kind() == ErrorKind::Corrupt;
+    if is_damage {
+        tracing::error!(%error, "a namespace cannot be swept");
+    }
+    is_damage
 }
 
 /// What is due in a space; goes on where the last look stopped.

@@ -151,9 +151,16 @@ pub(crate) fn decode(frame: &Frame) -> Option<(Bytes, Entry)> {
     Entry::decode(&frame.payload)
 }
 
-/// Reads the tail from `from` to the file's end at `len`.
-pub(crate) fn replay(file: &ItemsFile, from: u64, len: u64, wait: Wait) -> Result<More> {
-    let mut frames = Frames::new(len, AHEAD, wait);
+/// Reads the tail from `from` to the file's end at `len`; `head` is what was read of
+/// the file already.
+pub(crate) fn replay(
+    file: &ItemsFile,
+    from: u64,
+    len: u64,
+    head: Bytes,
+    wait: Wait,
+) -> Result<More> {
+    let mut frames = Frames::new(len, AHEAD, wait).with_head(head);
     let mut more = More {
         end: from,
         ..More::default()

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bytes::Bytes;
 use chunkpoint_core::ErrorKind;
 use chunkpoint_core::backend::{Durability, PackId};
 use chunkpoint_core::store_backend::Namespace;
