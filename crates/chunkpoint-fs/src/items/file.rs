@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chunkpoint_core::store_backend::Namespace;
+use chunkpoint_core::types::MAX_ID_BYTES;
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
 use crate::error::from_io;
@@ -235,6 +236,26 @@ impl Header {
 fn header_len(bytes: &[u8]) -> Option<usize> {
     let len = bytes.get(FIXED - 4..FIXED)?.try_into().ok()?;
     Some(FIXED + 4 + u32::from_le_bytes(len) as usize)
+}
+
+/// The labels in the header of the file at `path`; `None` if there is no such file.
+pub(crate) fn label_of(path: &Path, counters: &Counters) -> Result<Option<Bytes>> {
+    let name = path.display().to_string();
+    let Some(file) = open_file(path, &name, Wait::Yes)? else {
+        return Ok(None);
+    };
+    let mut head = read_at(&file, 0, HEAD, &name, counters, Wait::Yes)?;
+    let len = header_len(&head).unwrap_or(0);
+    if len > head.len() && len <= FIXED + 4 + MAX_ID_BYTES {
+        head = read_at(&file, 0, len, &name, counters, Wait::Yes)?;
+    }
+    let damaged = || Error::corrupt(format!("{name}: the header at offset 0 is damaged"));
+    let whole = (len > 0).then(|| head.get(..len)).flatten();
+    let (fields, crc) = whole.ok_or_else(damaged)?.split_at(len - 4);
+    if !fields.starts_with(&MAGIC) || crc32c::crc32c(fields).to_le_bytes() != crc {
+        return Err(damaged());
+    }
+    Ok(Some(head.slice(FIXED..len - 4)))
 }
 
 /// An open file.

@@ -94,10 +94,10 @@ pub(crate) async fn sweep(store: &Arc<Store>, sweep: SweepItems) -> Result<Swept
     let limit = sweep.limit.max(1);
     let before_ms = sweep.before_ms;
     let found = blocking(store, move |store| {
-        let Some(names) = store.space(&Place::names(), Wait::Yes)? else {
-            return Ok(DueKeys::default());
-        };
-        look(&names, before_ms, limit.max(LEAST_NAMES))
+        let names = names::read(store, Wait::Yes, |names| {
+            look(names, before_ms, limit.max(LEAST_NAMES))
+        });
+        Ok(names?.unwrap_or_default())
     });
     let names = found.await?;
     let mut swept = SweptItems {
