@@ -27,7 +27,8 @@ use crate::{chunks, condemned, threads};
 /// Most bytes of a chunk, a body, or all of one commit.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Checkpoints in a directory: one append-only, checksummed log per thread.
+/// Checkpoints and the long-term store in a directory: one append-only, checksummed
+/// log per thread, one file of items per namespace.
 ///
 /// Several backends, in one process or several, may use a directory at once.
 /// Small reads of what the system has in memory are done where the caller runs;

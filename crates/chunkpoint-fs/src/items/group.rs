@@ -93,8 +93,10 @@ fn write_group(store: &Arc<Store>, place: &Place, ops: Vec<Op>) {
                     }
                     Op::Purge(purge, sender) => {
                         // What it found holds only if nothing changed since.
-                        raise = purge.next.filter(|_| purge.holds(&group));
-                        answer(sender, sweep::purge(&mut group, &purge))
+                        let next = purge.next.filter(|_| purge.holds(&group));
+                        let purged = sweep::purge(&mut group, &purge);
+                        raise = next.filter(|_| purged.is_ok());
+                        answer(sender, purged)
                     }
                 });
             }
@@ -212,11 +214,14 @@ impl<'a> Group<'a> {
             self.entries.insert(0, (Vec::new(), Entry::Due(due)));
         }
         append(self.store, self.place, self.space.take(), self.entries)?;
-        match raised {
-            // And is told afterwards that there is nothing any more.
-            Some(raised) => names::announce(self.store, &self.place.label, raised, true),
-            None => Ok(()),
+        // And is told afterwards that there is nothing any more. What it says may be too
+        // early, so that it could not be told is no failure of what was written.
+        if let Some(raised) = raised
+            && let Err(error) = names::announce(self.store, &self.place.label, raised, true)
+        {
+            tracing::warn!(%error, "a sweep will look in vain");
         }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::items::entry::{Entry, behind, item_key};
 use crate::items::file::Place;
 use crate::items::names;
 use crate::store::Store;
-use crate::wait::{Wait, is_would_wait};
+use crate::wait::{Wait, is_would_wait, would_wait};
 
 /// Rows given at once.
 const BATCH: usize = 256;
@@ -53,6 +53,9 @@ impl Names {
         Ok(self.read.pop_front())
     }
 }
+
+/// A scan that does not wait looks into at most about half so many namespaces.
+const FEW: usize = 32;
 
 /// A scan under way.
 #[derive(Debug, Clone)]
@@ -109,8 +112,12 @@ impl Scan {
     }
 
     fn fill(&mut self, store: &Store, wait: Wait, rows: &mut Vec<Result<ItemRow>>) -> Result<()> {
-        let mut bytes = 0;
+        let (mut bytes, mut opened) = (0, 0);
         loop {
+            opened += 1;
+            if wait == Wait::No && opened > FEW {
+                return Err(would_wait());
+            }
             let Some((namespace, from)) = &mut self.current else {
                 let next = self.names.next(store, wait);
                 match next {
