@@ -210,5 +210,22 @@ async fn a_change_takes_one_write_and_one_sync() {
     })
     .await;
     assert!(io.syncs < 50, "{io:?}");
+    // Whoever did it may have been killed before its sync; what is refused costs none.
+    let again = put(key(1), 0, "x", vec![]);
+    let other = FsBackend::open(dir.path()).unwrap();
+    do_put(&backend, again.clone()).await;
+    do_put(&other, put(key(4), 0, "x", vec![])).await;
+    let (_, io) = cost("a repeated put", &other, async |backend| {
+        do_put(backend, again.clone()).await;
+    })
+    .await;
+    assert_eq!((io.writes, io.syncs), (0, 1));
+    let (_, io) = cost("a refused put", &other, async |backend| {
+        let mut refused = put(key(1), 0, "x", vec![]);
+        refused.expect = Expect::Absent;
+        do_put(backend, refused).await;
+    })
+    .await;
+    assert_eq!((io.writes, io.syncs), (0, 0));
     backend.close_store().await.unwrap();
 }

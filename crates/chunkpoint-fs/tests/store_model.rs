@@ -103,15 +103,13 @@ impl Known {
                 expires_ms,
                 ..
             } => match &mut self.row {
-                None => Changed::Done { created_ms: 0 },
-                Some(row) => {
-                    if row.version == *version {
-                        row.expires_ms = Some(*expires_ms);
-                    }
+                Some(row) if row.version == *version => {
+                    row.expires_ms = Some(*expires_ms);
                     Changed::Done {
                         created_ms: row.created_ms,
                     }
                 }
+                row => Changed::Conflict(row.as_ref().map(|row| row.version)),
             },
         }
     }
@@ -386,7 +384,7 @@ async fn the_filesystem_keeps_items_as_the_model_does() {
         assert_eq!(sweep_all(&model.backends[1], model.now, 10).await, expected);
         model.check_all().await;
         assert!(scan_all(&model.backends[0]).await.is_empty());
-        let left = files(model.dir.path(), ".items");
+        let left = files(&model.dir.path().join("s"), ".items");
         assert_eq!(left.len(), 1, "only the catalog stays: {left:?}");
     }
     println!("{compactions} compactions, {moves} of packs");

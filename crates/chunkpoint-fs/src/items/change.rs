@@ -40,6 +40,7 @@ fn put(group: &mut Group<'_>, put: PutItem) -> Result<Changed> {
     let key = row.key.key.as_bytes();
     let before = group.get(key)?;
     if let Some(done) = remembered(before.as_ref(), row.version) {
+        group.repeats();
         return Ok(done);
     }
     let live = live(before.as_ref(), row.updated_ms);
@@ -101,6 +102,7 @@ fn delete(
 ) -> Result<Changed> {
     let before = group.get(key)?;
     if let Some(done) = remembered(before.as_ref(), write_id) {
+        group.repeats();
         return Ok(done);
     }
     let live = live(before.as_ref(), now_ms);
@@ -120,10 +122,15 @@ fn delete(
 
 fn renew(group: &mut Group<'_>, key: &[u8], version: PackId, expires_ms: u64) -> Result<Changed> {
     let Some(Entry::Row(mut row)) = group.get(key)? else {
-        return Ok(Changed::Done { created_ms: 0 });
+        return Ok(Changed::Conflict(None));
     };
+    if row.version != version {
+        return Ok(Changed::Conflict(Some(row.version)));
+    }
     let created_ms = row.created_ms;
-    if row.version == version && row.expires_ms != Some(expires_ms) {
+    if row.expires_ms == Some(expires_ms) {
+        group.repeats();
+    } else {
         row.expires_ms = Some(expires_ms);
         group.put(key.to_vec(), Entry::Row(row));
     }

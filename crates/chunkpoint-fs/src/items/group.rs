@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use chunkpoint_core::backend::PackId;
@@ -125,6 +126,8 @@ pub(crate) struct Group<'a> {
     pending: HashMap<Vec<u8>, Entry>,
     entries: Vec<(Vec<u8>, Entry)>,
     packs: Option<Packs>,
+    /// Whether something was found done already.
+    repeats: bool,
 }
 
 /// Packs being written.
@@ -151,7 +154,14 @@ impl<'a> Group<'a> {
             pending: HashMap::new(),
             entries: Vec::new(),
             packs: None,
+            repeats: false,
         })
+    }
+
+    /// Says that something was found done already. Whoever did it may have been killed
+    /// before it was synced, so it is not answered before a sync either.
+    pub(crate) fn repeats(&mut self) {
+        self.repeats = true;
     }
 
     /// What is under a key, with what was gathered so far.
@@ -207,7 +217,12 @@ impl<'a> Group<'a> {
         if let Some(raised) = raised {
             self.entries.push((Vec::new(), Entry::Due(raised)));
         } else if self.entries.is_empty() {
-            return Ok(());
+            return match &self.space {
+                Some(space) if self.repeats => {
+                    make_durable(self.store, space).map_err(|error| error.applied(Applied::Unknown))
+                }
+                _ => Ok(()),
+            };
         } else if announced.is_none_or(|announced| due < announced) {
             // The catalog knows before there is anything to know.
             names::announce(self.store, &self.place.label, due, false)?;
@@ -305,7 +320,7 @@ pub(crate) fn append(
     };
     let writing = space.writing();
     space.file.write_at(start, &out).map_err(&cut_back)?;
-    make_durable(store, &space.file).map_err(|error| {
+    make_durable(store, &space).map_err(|error| {
         // What reached the disk is anyone's guess now, and asking again would not
         // tell: the error is reported once.
         store.items.forget(place);
@@ -331,11 +346,12 @@ fn create(store: &Store, place: &Place, entries: &[(Vec<u8>, Entry)]) -> Result<
         let file = ItemsFile::create(file, place, header, &store.dir.counters)?;
         let more = put_entries(&mut out, &file, start, entries);
         file.write_at(0, &out)?;
-        make_durable(store, &file)?;
-        store.dir.make_dir(&place.dir())?;
-        store.dir.rename(&building, &place.items())?;
         let space = Space::new(file);
         space.apply(start, more);
+        space.placed.store(true, Ordering::Release);
+        make_durable(store, &space)?;
+        store.dir.make_dir(&place.dir())?;
+        store.dir.rename(&building, &place.items())?;
         Ok(Arc::new(space))
     })();
     let space = match placed {
@@ -354,12 +370,19 @@ fn create(store: &Store, place: &Place, entries: &[(Vec<u8>, Entry)]) -> Result<
     Ok(())
 }
 
-fn make_durable(store: &Store, file: &ItemsFile) -> Result<()> {
-    if store.dir.syncs() {
-        return file.sync();
+/// Makes what was written to a file as durable as was asked for.
+fn make_durable(store: &Store, space: &Space) -> Result<()> {
+    let place = &space.file.place;
+    if !store.dir.syncs() {
+        return store.items.note_unsynced(&store.dir, place.items());
     }
-    let name = file.place.items();
-    store.items.note_unsynced(&store.dir, name)
+    // Whoever put the file in its place may have been killed before that was synced.
+    if !space.placed.load(Ordering::Acquire) {
+        store.dir.sync_dir("s")?;
+        store.dir.sync_dir(&place.dir())?;
+        space.placed.store(true, Ordering::Release);
+    }
+    space.file.sync()
 }
 
 /// Appends the frames of entries that will lie at `start` of `file`; gives what its

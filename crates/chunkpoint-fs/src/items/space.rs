@@ -42,6 +42,8 @@ pub(crate) struct Space {
     /// not acknowledged.
     writing: AtomicBool,
     pub(crate) compacting: AtomicBool,
+    /// Whether it is known that the file keeps its place when the power fails.
+    pub(crate) placed: AtomicBool,
     /// Where the next sweep of the sorted part goes on.
     pub(crate) swept: Mutex<Vec<u8>>,
 }
@@ -72,6 +74,7 @@ impl Space {
             packs: OnceLock::new(),
             writing: AtomicBool::new(false),
             compacting: AtomicBool::new(false),
+            placed: AtomicBool::new(false),
             swept: Mutex::default(),
         }
     }
