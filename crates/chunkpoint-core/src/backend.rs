@@ -29,6 +29,19 @@
 //! * All orders are by the UTF-8 bytes of the id.
 //! * No correctness rests on a clock: the times given only decide when
 //!   something unreachable may go.
+//!
+//! # How chunks are reclaimed
+//!
+//! In this order: [`condemned`](CheckpointBackend::condemned), then
+//! [`list`](CheckpointBackend::list) of every record, hidden ones included, then
+//! [`reclaim`](CheckpointBackend::reclaim) of those condemned chunks that no listed
+//! record reaches. It is safe without stopping writers. No record is there any more
+//! whose own the chunks of a condemned pack are, so whoever needs one later has
+//! borrowed it from a record that reached it, and a commit checks in its atomic
+//! step that this record is there. Followed back to the moment that the listing
+//! covers, the first lender was there then, is listed, and keeps the chunk. The
+//! other way round, a record could be committed after the listing and removed
+//! before its pack is found condemned, with a child that nobody has looked at.
 
 use std::fmt;
 use std::sync::Arc;
@@ -342,11 +355,8 @@ pub struct ChunkName {
 pub enum Change {
     /// The record and its pending writes go; its pack is condemned.
     Remove,
-    /// The record becomes hidden, with this body; its writes stay.
-    Hide {
-        /// The new body.
-        body: Bytes,
-    },
+    /// The record becomes hidden; its body, chunks and writes stay.
+    Hide,
     /// The record is protected from removal, or no longer.
     Pin(bool),
 }
@@ -440,6 +450,10 @@ pub struct ListThreads {
     pub after: Option<Arc<str>>,
     /// At most so many.
     pub limit: usize,
+    /// Whether threads without a visible record are listed as well: those
+    /// that have only pending writes, hidden records, or what removals left.
+    /// Maintenance asks for them; users are not shown them.
+    pub all: bool,
 }
 
 /// Where checkpoints are kept. See the [module](self) for the words and for
@@ -454,11 +468,17 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     /// In one atomic step, in this order:
     ///
     /// * If the pack is known in the thread's current incarnation (its record current,
-    ///   replaced or removed since), nothing changes and the first result is returned.
+    ///   replaced or removed since), nothing changes and the first result is returned;
+    ///   only the locator is where the pack lies now. A pack is known until all its
+    ///   chunks are reclaimed: a repeat that comes later still may be stored anew.
     /// * [`Base::Borrow`] fails with `ParentGone` if the incarnation has ended
     ///   or one of the records is not there with that pack. Hidden records
     ///   count as there.
     /// * [`Base::Root`] starts its incarnation if the thread has none.
+    /// * A [`Base::Root`] repeated after the incarnation it went to has ended, and the
+    ///   thread has no other, is stored anew, complete, or not at all: then the first
+    ///   result is returned, as if the deletion had come after it. A backend need not
+    ///   remember the lives that ended.
     /// * `expect_latest` that does not hold fails with `Conflict`; it is
     ///   `Unsupported` where fencing is `None`.
     /// * A record of the same name is replaced: it keeps its pending writes, its
@@ -486,6 +506,10 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     /// * Ids descend by their bytes; equal ids of several namespaces ascend by namespace.
     /// * A record that stays from start to end is listed exactly once;
     ///   one that comes or goes meanwhile may or may not be.
+    /// * A listing without a limit covers one moment between the call and the end of
+    ///   the stream: all records that were there at that moment are listed. Were the
+    ///   beginning read before a child is committed and the end after its parent was
+    ///   removed, neither would be, and reclaiming would take what the child needs.
     /// * A thread that does not exist gives nothing; a limit of 0 gives nothing.
     async fn list(&self, query: ListRecords) -> Result<BoxStream<'static, Result<RecordRow>>>;
 
@@ -495,6 +519,8 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     ///   what is not there (reclaimed, or the incarnation ended and its bytes went).
     /// * Chunks of condemned packs are given until they are reclaimed.
     /// * The locator and length are hints; wrong ones cost time, not the answer.
+    ///   `reclaim` may move packs, so that rows read afterwards have other locators;
+    ///   names with the old ones still find their chunks.
     async fn chunks(
         &self,
         thread: &str,
@@ -518,7 +544,7 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     ///   with commits that borrow from it.
     /// * A removed record is gone from every read at once, with its writes;
     ///   its chunks stay until reclaimed.
-    /// * A hidden record keeps its writes and is still found by
+    /// * A hidden record keeps its body, chunks and writes, and is still found by
     ///   [`Pick::At`] and by lists that ask for it.
     /// * A pinned record is neither removed nor hidden: `Pinned`.
     /// * Repeating a change is `Done` or `Gone`, and changes nothing.
@@ -527,6 +553,8 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     /// Lists condemned packs that still have chunks.
     ///
     /// * `None` where the thread has no incarnation.
+    /// * What reaches their chunks is found out after this call, not before: see
+    ///   the [module](self).
     /// * A pack is listed only if it was condemned at or before `before_ms`.
     async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>>;
 
@@ -551,7 +579,10 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     /// thread to a thread that does not exist.
     ///
     /// * Nothing of the copy is visible before all of it is.
-    /// * A target that exists gives `Conflict`; a source that does not, `NotFound`.
+    /// * A target that exists gives `Conflict`, and be it only pending writes; a source
+    ///   that does not, `NotFound`.
+    /// * A source that has only pending writes is copied as any other: the target is
+    ///   then a thread that has only those.
     /// * If the target's incarnation is `fresh` already, it is done.
     /// * Pack ids stay as they are.
     async fn copy_thread(&self, source: &str, target: &str, fresh: Incarnation) -> Result<()>;
@@ -562,6 +593,8 @@ pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     /// Lists threads that have at least one visible record, by id ascending.
     ///
     /// * At most `limit`; fewer only at the end.
+    /// * With `all`, every thread that has an incarnation is listed, visible record
+    ///   or not; one that was deleted is not.
     async fn threads(&self, query: ListThreads) -> Result<Vec<Arc<str>>>;
 
     /// Makes everything acknowledged durable and lets go of files and

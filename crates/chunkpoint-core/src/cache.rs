@@ -74,13 +74,7 @@ const EXPECTED: u64 = 3000;
 
 pub(crate) struct Cache {
     kept: sync::Cache<Key, Entry, Weigh>,
-    shared: Mutex<Shared>,
-}
-
-struct Shared {
-    handles: HashMap<Key, Handle>,
-    /// Dead handles are swept when the table has grown to this.
-    sweep_at: usize,
+    shared: Mutex<HashMap<Key, Handle>>,
 }
 
 impl Cache {
@@ -88,10 +82,7 @@ impl Cache {
         let entries = (bytes / EXPECTED).clamp(16, 1 << 22) as usize;
         Self {
             kept: sync::Cache::with_weighter(entries, bytes, Weigh),
-            shared: Mutex::new(Shared {
-                handles: HashMap::new(),
-                sweep_at: 256,
-            }),
+            shared: Mutex::default(),
         }
     }
 
@@ -100,24 +91,25 @@ impl Cache {
             return Some(entry);
         }
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.handles.get(&key)?.upgrade()
+        shared.get(&key)?.upgrade()
     }
 
     /// Shares `entry`, or gives the copy that is shared already.
     fn insert(&self, key: Key, entry: Entry, keep: bool) -> Entry {
         let entry = {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-            match shared.handles.get(&key).and_then(Handle::upgrade) {
+            match shared.get(&key).and_then(Handle::upgrade) {
                 Some(earlier) => earlier,
                 None => {
-                    shared.handles.insert(key, entry.downgrade());
-                    if shared.handles.len() >= shared.sweep_at {
-                        shared.handles.retain(|_, handle| match handle {
+                    // Out of room: the dead go first, so that the table grows with what
+                    // is alive and not with what was.
+                    if shared.len() == shared.capacity() {
+                        shared.retain(|_, handle| match handle {
                             Handle::Chunk(chunk) => chunk.strong_count() > 0,
                             Handle::Record(record) => record.strong_count() > 0,
                         });
-                        shared.sweep_at = (shared.handles.len() * 2).max(256);
                     }
+                    shared.insert(key, entry.downgrade());
                     entry
                 }
             }

@@ -86,6 +86,7 @@ impl Memory {
                 prefix: prefix.to_owned(),
                 after: after.map(Arc::from),
                 limit,
+                all: false,
             })
             .await
             .map_err(|e| e.operation("threads"))
@@ -99,7 +100,8 @@ impl Memory {
     }
 
     /// Applies retention to every thread and removes what nothing reaches,
-    /// now. Safe to run at any time, from several processes at once, and to
+    /// and pending writes whose checkpoint did not come within the grace
+    /// period, now. Safe to run at any time, from several processes at once, and to
     /// stop half-way.
     ///
     /// # Errors

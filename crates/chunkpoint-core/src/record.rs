@@ -96,32 +96,24 @@ impl Content {
     }
 
     fn write(&self, refs: &mut RefWriter, out: &mut Vec<u8>) -> Result<()> {
+        out.push(match self {
+            Self::Absent => 0,
+            Self::Item(Slot::Inline(_)) => 1,
+            Self::Item(Slot::Sealed(_)) => 2,
+            Self::List(Slot::Inline(_)) => 3,
+            Self::List(Slot::Sealed(_)) => 4,
+            Self::Map(Slot::Inline(_)) => 5,
+            Self::Map(Slot::Sealed(_)) => 6,
+        });
         match self {
-            Self::Absent => out.push(0),
-            Self::Item(Slot::Inline(element)) => {
-                out.push(1);
-                element.write(false, refs, out)?;
-            }
-            Self::Item(Slot::Sealed(r)) => {
-                out.push(2);
-                refs.write(r, out);
-            }
-            Self::List(Slot::Inline(edge)) => {
-                out.push(3);
+            Self::Absent => {}
+            Self::Item(Slot::Inline(element)) => element.write(false, refs, out)?,
+            Self::List(Slot::Inline(edge)) | Self::Map(Slot::Inline(edge)) => {
                 edge.write(refs, out)?;
             }
-            Self::List(Slot::Sealed(r)) => {
-                out.push(4);
-                refs.write(r, out);
-            }
-            Self::Map(Slot::Inline(edge)) => {
-                out.push(5);
-                edge.write(refs, out)?;
-            }
-            Self::Map(Slot::Sealed(r)) => {
-                out.push(6);
-                refs.write(r, out);
-            }
+            Self::Item(Slot::Sealed(r))
+            | Self::List(Slot::Sealed(r))
+            | Self::Map(Slot::Sealed(r)) => refs.write(r, out),
         }
         Ok(())
     }

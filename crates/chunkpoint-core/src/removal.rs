@@ -15,7 +15,7 @@
 //! there at its commit. By induction that one was marked in step 2 or borrows
 //! only what was, so nothing removed in step 3 is ever needed again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -160,48 +160,37 @@ async fn delta_changes(
     }
     let needed = needed(&links, &channels);
     let mut changes = Vec::new();
-    for (id, link) in &links {
-        if !link.victim {
-            continue;
-        }
-        match needed.get(id) {
-            None => changes.push((link.row.clone(), Change::Remove)),
-            Some(_) if link.row.hidden => {}
-            // With its whole body: a draft on a snapshot of it may commit at
-            // this moment, and what it borrows must stay reachable.
-            Some(_) => {
-                let body = link.row.body.clone();
-                changes.push((link.row.clone(), Change::Hide { body }));
-            }
+    for (id, link) in links.iter().filter(|(_, link)| link.victim) {
+        if !needed.contains(id) {
+            changes.push((link.row.clone(), Change::Remove));
+        } else if !link.row.hidden {
+            changes.push((link.row.clone(), Change::Hide));
         }
     }
     Ok(changes)
 }
 
-/// For each record that a kept one's delta history passes: the channels it is
-/// needed for. The walk is that of `get_delta_channel_history`.
-fn needed(
-    links: &BTreeMap<Arc<str>, Link>,
+/// The records that the delta history of a kept one passes. The walk is that
+/// of `get_delta_channel_history`.
+fn needed<'a>(
+    links: &'a BTreeMap<Arc<str>, Link>,
     channels: &BTreeSet<Arc<str>>,
-) -> HashMap<Arc<str>, BTreeSet<Arc<str>>> {
-    let mut needed: HashMap<Arc<str>, BTreeSet<Arc<str>>> = HashMap::new();
-    for kept in links.values().filter(|link| !link.victim) {
-        for channel in channels {
-            if has_value(&kept.record, channel) {
-                continue;
-            }
-            let mut at = kept.row.index.parent.clone();
-            while let Some(id) = at {
-                let Some(link) = links.get(&id) else { break };
-                if !needed.entry(id).or_default().insert(channel.clone()) {
-                    break;
-                }
-                if has_value(&link.record, channel) {
-                    break;
-                }
-                at = link.row.index.parent.clone();
+) -> HashSet<&'a Arc<str>> {
+    let mut needed = HashSet::new();
+    for channel in channels {
+        // Of two walks for one channel that meet, the rest is the same.
+        let mut passed = HashSet::new();
+        for kept in links.values().filter(|link| !link.victim) {
+            let mut at = kept;
+            while !has_value(&at.record, channel)
+                && let Some(parent) = &at.row.index.parent
+                && let Some((id, link)) = links.get_key_value(parent)
+                && passed.insert(id)
+            {
+                at = link;
             }
         }
+        needed.extend(passed);
     }
     needed
 }

@@ -22,6 +22,9 @@ const COUNTED: usize = 16 * 1024;
 const SLICE: usize = 512;
 /// With `max_age` alone, a namespace is looked at every so many commits.
 const LOOK_EVERY: usize = 64;
+/// The count of a namespace that was not looked at yet. It is due: the first
+/// commit seen has the rest counted.
+const UNKNOWN: usize = usize::MAX / 2;
 /// Below this many removed bytes, reclaiming is not worth its work.
 const LEAST_RECLAIM: u64 = 256 << 10;
 
@@ -60,17 +63,27 @@ impl Retention {
         if counts.len() >= COUNTED {
             counts.clear();
         }
-        // Unknown counts as due: the first commit seen has the rest counted.
         let count = counts
             .entry((thread.clone(), namespace.clone()))
-            .or_insert(usize::MAX / 2);
+            .or_insert(UNKNOWN);
         *count += 1;
         *count
     }
 
-    fn counted(&self, thread: &Arc<str>, namespace: &Arc<str>, left: usize) {
+    fn count(&self, thread: &Arc<str>, namespace: &Arc<str>) -> usize {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (thread.clone(), namespace.clone());
+        counts.get(&key).copied().unwrap_or(UNKNOWN)
+    }
+
+    /// Says that of the commits counted up to `before`, so many are left.
+    /// Those counted since are to be added: whoever looked may have missed them.
+    fn counted(&self, thread: &Arc<str>, namespace: &Arc<str>, before: usize, left: usize) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.insert((thread.clone(), namespace.clone()), left);
+        let count = counts
+            .entry((thread.clone(), namespace.clone()))
+            .or_insert(before);
+        *count = left + count.saturating_sub(before);
     }
 
     pub(crate) fn forget(&self, thread: &str) {
@@ -125,16 +138,22 @@ impl Engine {
         if count < due {
             return;
         }
-        let unknown = count > usize::MAX / 2;
-        let behind = !unknown && count > due + 4 * SLICE;
+        let behind = count < UNKNOWN && count > due + 4 * SLICE;
         let (task, thread, namespace) = (Arc::downgrade(engine), thread.clone(), namespace.clone());
         let name = format!("trim {thread}\0{namespace}");
         let work = async move {
             // Work that waits for its turn does not keep a dropped memory alive.
-            let Some(task) = task.upgrade() else { return };
-            if let Err(error) = task.trim_and_reclaim(&thread, &namespace).await {
-                // The next commit, or maintain(), tries again.
-                tracing::warn!(%error, "retention stopped");
+            while let Some(task) = task.upgrade() {
+                if let Err(error) = task.trim_and_reclaim(&thread, &namespace).await {
+                    // The next commit, or maintain(), tries again.
+                    tracing::warn!(%error, "retention stopped");
+                    return;
+                }
+                // Commits that came meanwhile found somebody at work, and left.
+                // A writer that waits has done enough.
+                if behind || task.retention.count(&thread, &namespace) < due {
+                    return;
+                }
             }
         };
         if behind {
@@ -164,8 +183,11 @@ impl Engine {
     ) -> Result<u64> {
         let mut total = 0;
         loop {
+            let before = self.retention.count(thread, namespace);
             let (victims, kept, more) = self.victims(thread, namespace).await?;
-            self.retention.counted(thread, namespace, kept);
+            // With `max_age` alone, what is kept says nothing about when to look next.
+            let left = self.settings.max_history.map_or(0, |_| kept);
+            self.retention.counted(thread, namespace, before, left);
             if victims.is_empty() {
                 return Ok(total);
             }
@@ -229,6 +251,9 @@ impl Engine {
                 prefix: String::new(),
                 after,
                 limit: 256,
+                // Pending writes whose checkpoint never came are swept also where
+                // nothing else is, and what was left when the last record went.
+                all: true,
             };
             let threads = engine.backend.threads(page).await?;
             let Some(last) = threads.last() else {

@@ -18,7 +18,7 @@ use crate::payload::{
     Alter, Change, Commit, Condemns, Directory, LateRecord, Order, Pack, Reclaim, Slot, Writes,
     chunk_crc,
 };
-use crate::row::{read_body, read_commit};
+use crate::row::read_commit;
 use crate::snapshot;
 use crate::state::{Event, Found, Latest, Life, Lookup, Ns, State};
 use crate::table;
@@ -282,8 +282,7 @@ impl Appender {
     pub(crate) fn record_bytes(&mut self, found: &Found) -> Result<u64> {
         let (reader, _) = self.reader()?;
         let commit = read_commit(reader, found.loc, Going::Only)?;
-        let hidden = read_body(reader, found, &commit).map_or(0, |body| body.len());
-        Ok((commit.body.len().max(hidden) + 64) as u64)
+        Ok(commit.body.len() as u64 + 64)
     }
 
     /// Appends changes, each of another record as it was found.

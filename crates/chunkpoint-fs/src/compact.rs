@@ -20,9 +20,9 @@ use crate::log::{Going, LogFile, Reader};
 use crate::lru::Key;
 use crate::merge::Merge;
 use crate::payload::{Alter, Change, Commit, Directory, Reclaim, read_directory};
-use crate::row::{read_body, read_calls, read_commit};
+use crate::row::{read_calls, read_commit_and_tail};
 use crate::scan::{Met, Scan};
-use crate::state::{Event, Found, Header, State};
+use crate::state::{Event, Header, State};
 use crate::store::{Store, View, hex, log_names};
 use crate::wait::Wait;
 
@@ -80,29 +80,27 @@ pub(crate) fn compact(
         let mut build = Build::new(Arc::new(log), header);
         build.copy(view, dead, Some(before_ms))?;
         stop(Point::Copied)?;
-        let mut view = view.clone();
+        // The old log as it is now, if it is still the thread's.
+        let look = || -> Result<Option<View>> {
+            let now = store.view(&key, thread, Wait::Yes)?;
+            Ok(now.filter(|now| same_log(now, view)))
+        };
+        let mut copied = view.state.end;
         loop {
-            let Some(now) = store
-                .view(&key, thread, Wait::Yes)?
-                .filter(|now| same_log(now, &view))
-            else {
+            let Some(now) = look()? else {
                 return Ok(None);
             };
-            let behind = now.state.end - view.state.end;
-            if behind <= LOCKED_CATCH_UP {
+            if now.state.end - copied <= LOCKED_CATCH_UP {
                 break;
             }
-            build.catch_up(&now, view.state.end)?;
-            view = now;
+            build.catch_up(&now, copied)?;
+            copied = now.state.end;
         }
         let _lock = store.dir.lock(&key)?;
-        let Some(now) = store
-            .view(&key, thread, Wait::Yes)?
-            .filter(|now| same_log(now, &view))
-        else {
+        let Some(now) = look()? else {
             return Ok(None);
         };
-        build.catch_up(&now, view.state.end)?;
+        build.catch_up(&now, copied)?;
         stop(Point::Locked)?;
         build.target.snapshot();
         build.target.write_out()?;
@@ -175,7 +173,6 @@ struct Copied {
     id: Arc<str>,
     loc: u64,
     writes: u64,
-    body: Option<(u64, u32)>,
     hidden: bool,
     pinned: bool,
 }
@@ -188,7 +185,7 @@ impl Build {
         }
     }
 
-    /// Copies all that is live in `view`.
+    /// Copies all that is live in `view`, without a state behind it.
     fn copy(&mut self, view: &View, dead: &Dead, orphans_ms: Option<u64>) -> Result<()> {
         let mut reader = view.reader();
         let mut condemned = Vec::new();
@@ -207,26 +204,14 @@ impl Build {
         let mut records = Vec::new();
         let mut merge = Merge::new(&mut reader, &view.state, None, None);
         while let Some(next) = merge.next(&mut reader, &view.state) {
-            let (
-                ns,
-                Found {
-                    id,
-                    loc,
-                    writes,
-                    body,
-                    hidden,
-                    pinned,
-                    ..
-                },
-            ) = next?;
+            let (ns, found) = next?;
             records.push(Copied {
                 ns,
-                id,
-                loc,
-                writes,
-                body,
-                hidden,
-                pinned,
+                id: found.id,
+                loc: found.loc,
+                writes: found.writes,
+                hidden: found.hidden,
+                pinned: found.pinned,
             });
         }
         for record in records.into_iter().rev() {
@@ -242,7 +227,6 @@ impl Build {
         if !entries.is_empty() {
             self.target.table(&entries);
         }
-        self.target.snapshot();
         self.target.write_out()
     }
 
@@ -253,56 +237,28 @@ impl Build {
         time_ms: u64,
         dead: &[u32],
     ) -> Result<()> {
-        let frame = reader
-            .frame(loc, Going::Forward)?
-            .ok_or_else(|| reader.log().damaged("a condemned pack", loc))?;
-        let (pack, directory) = read_directory(&frame.payload)
-            .ok_or_else(|| reader.log().damaged("a condemned pack", loc))?;
-        let chunks = read_tail(reader, frame.tail, &directory, dead)?;
+        let (pack, directory, tail) = read_pack(reader, loc, Going::Forward)?;
+        let chunks = read_tail(reader, tail, &directory, dead)?;
         let to = self.target.pack(pack, chunks, time_ms);
         self.packs.insert(pack, to);
         self.target.between()
     }
 
     fn copy_record(&mut self, reader: &mut Reader, state: &State, copied: Copied) -> Result<()> {
-        let Copied {
-            ns,
-            id,
-            loc,
-            writes,
-            body,
-            hidden,
-            pinned,
-        } = copied;
-        let commit = read_commit(reader, loc, Going::Forward)?;
-        let tail = tail_of(reader, loc)?;
-        let found = Found {
-            id: id.clone(),
-            pack: commit.pack,
-            loc,
-            hidden,
-            pinned,
-            writes,
-            body,
-            lift: None,
-        };
-        let body = read_body(reader, &found, &commit)?;
-        let namespace = state.namespaces[ns as usize].name.clone();
-        self.append_record(reader, &namespace, commit, tail, body, hidden, pinned)?;
-        self.copy_writes(reader, &namespace, &id, writes, None)?;
+        let (mut commit, tail) = read_commit_and_tail(reader, copied.loc, Going::Forward)?;
+        (commit.hidden, commit.pinned) = (copied.hidden, copied.pinned);
+        let namespace = state.namespaces[copied.ns as usize].name.clone();
+        self.append_record(reader, &namespace, commit, tail)?;
+        self.copy_writes(reader, &namespace, &copied.id, copied.writes, None)?;
         self.target.between()
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn append_record(
         &mut self,
         reader: &mut Reader,
         namespace: &Arc<str>,
         commit: Commit,
         tail: u64,
-        body: Bytes,
-        hidden: bool,
-        pinned: bool,
     ) -> Result<()> {
         let chunks = read_tail(reader, tail, &commit.directory, &[])?;
         let pack = commit.pack;
@@ -311,10 +267,10 @@ impl Build {
             id: commit.id,
             pack,
             index: commit.index,
-            body,
+            body: commit.body,
             chunks,
-            hidden,
-            pinned,
+            hidden: commit.hidden,
+            pinned: commit.pinned,
         })?;
         self.packs.insert(pack, to);
         Ok(())
@@ -356,10 +312,7 @@ impl Build {
             match event {
                 Event::Commit(commit) => {
                     let namespace = name(commit.ns.index);
-                    let (body, hidden, pinned) =
-                        (commit.body.clone(), commit.hidden, commit.pinned);
-                    let tail = frame.tail;
-                    self.append_record(&mut tails, &namespace, commit, tail, body, hidden, pinned)?;
+                    self.append_record(&mut tails, &namespace, commit, frame.tail)?;
                 }
                 Event::Writes(call) => {
                     let namespace = name(call.ns.index);
@@ -376,7 +329,7 @@ impl Build {
                 Event::Reclaim(reclaim) => {
                     let mut dead = Vec::new();
                     for (loc, ordinals) in reclaim.dead {
-                        let pack = read_pack_id(&mut tails, loc)?;
+                        let (pack, ..) = read_pack(&mut tails, loc, Going::Backward)?;
                         // One that was not copied has no chunks left to lose.
                         if let Some(to) = self.packs.get(&pack) {
                             dead.push((*to, ordinals));
@@ -413,19 +366,14 @@ impl Build {
     }
 }
 
-fn tail_of(reader: &mut Reader, loc: u64) -> Result<u64> {
-    let frame = reader
-        .frame(loc, Going::Forward)?
-        .ok_or_else(|| reader.log().damaged("a record", loc))?;
-    Ok(frame.tail)
-}
-
-fn read_pack_id(reader: &mut Reader, loc: u64) -> Result<PackId> {
-    let frame = reader.frame(loc, Going::Backward)?;
+/// A pack's id, which chunks it has, and where they begin.
+fn read_pack(reader: &mut Reader, loc: u64, going: Going) -> Result<(PackId, Directory, u64)> {
+    let frame = reader.frame(loc, going)?;
     frame
-        .as_ref()
-        .and_then(|frame| read_directory(&frame.payload))
-        .map(|(pack, _)| pack)
+        .and_then(|frame| {
+            let (pack, directory) = read_directory(&frame.payload)?;
+            Some((pack, directory, frame.tail))
+        })
         .ok_or_else(|| reader.log().damaged("a pack", loc))
 }
 

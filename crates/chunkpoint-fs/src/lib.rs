@@ -48,6 +48,8 @@ mod condemned;
 mod config;
 mod dir;
 mod error;
+#[cfg(test)]
+mod fault;
 mod frame;
 mod items;
 mod list;

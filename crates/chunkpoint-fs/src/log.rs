@@ -11,6 +11,8 @@ use chunkpoint_core::backend::Incarnation;
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
 use crate::error::from_io;
+#[cfg(test)]
+use crate::fault::Call;
 use crate::frame::{Frame, MAX_PREFIX, Prefix};
 use crate::state::Header;
 use crate::stats::Counters;
@@ -177,23 +179,36 @@ impl LogFile {
     /// Writes all of `bytes` at `offset`.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.counters.wrote(bytes.len());
-        write_all_at(&self.file, offset, bytes)
-            .map_err(|error| from_io(format_args!("writing {}", self.name), error))
+        let written = || {
+            #[cfg(test)]
+            if let Err(error) = self.counters.faults.check(Call::Write) {
+                write_all_at(&self.file, offset, &bytes[..bytes.len() / 2])?;
+                return Err(error);
+            }
+            write_all_at(&self.file, offset, bytes)
+        };
+        written().map_err(|error| from_io(format_args!("writing {}", self.name), error))
     }
 
     /// Makes what was written survive the loss of power.
     pub(crate) fn sync(&self) -> Result<()> {
         self.counters.synced();
-        self.file
-            .sync_data()
-            .map_err(|error| from_io(format_args!("syncing {}", self.name), error))
+        let synced = || {
+            #[cfg(test)]
+            self.counters.faults.check(Call::Sync)?;
+            self.file.sync_data()
+        };
+        synced().map_err(|error| from_io(format_args!("syncing {}", self.name), error))
     }
 
     /// Cuts the file.
     pub(crate) fn truncate(&self, len: u64) -> Result<()> {
-        self.file
-            .set_len(len)
-            .map_err(|error| from_io(format_args!("truncating {}", self.name), error))
+        let cut = || {
+            #[cfg(test)]
+            self.counters.faults.check(Call::Truncate)?;
+            self.file.set_len(len)
+        };
+        cut().map_err(|error| from_io(format_args!("truncating {}", self.name), error))
     }
 
     /// Its length now.

@@ -30,6 +30,7 @@ pub(crate) fn commit(group: &mut Group<'_>, commit: Commit) -> Result<Committed>
     if let Some(target) = group.existing() {
         let incarnation = target.state.header.incarnation;
         if let Some(locator) = known(target, &commit)? {
+            group.repeats();
             return answer(incarnation, locator);
         }
     }
@@ -168,6 +169,7 @@ pub(crate) fn put_writes(group: &mut Group<'_>, put: PutWrites) -> Result<()> {
     let (namespace, id) = (&put.key.namespace, &put.key.id);
     let chain = target.pending(namespace, id)?;
     if chain != 0 && has_writes(target.reader()?.0, chain, put.write_id)? {
+        group.repeats();
         return Ok(());
     }
     target.writes(namespace, id, put.write_id, put.time_ms, put.writes)
@@ -196,16 +198,14 @@ pub(crate) fn alter(group: &mut Group<'_>, alter: &backend::Alter) -> Result<Vec
             continue;
         };
         let action = match change {
-            backend::Change::Remove | backend::Change::Hide { .. } if found.pinned => {
+            backend::Change::Remove | backend::Change::Hide if found.pinned => {
                 answers.push(Altered::Pinned);
                 continue;
             }
             backend::Change::Remove => Some(Action::Remove {
                 garbage: target.record_bytes(&found)?,
             }),
-            backend::Change::Hide { body } => {
-                (!found.hidden).then(|| Action::Hide { body: body.clone() })
-            }
+            backend::Change::Hide => (!found.hidden).then_some(Action::Hide),
             backend::Change::Pin(pinned) => {
                 (found.pinned != *pinned).then_some(Action::Pin(*pinned))
             }
@@ -217,6 +217,7 @@ pub(crate) fn alter(group: &mut Group<'_>, alter: &backend::Alter) -> Result<Vec
         answers.push(Altered::Done);
     }
     target.change(alter.time_ms, changes);
+    group.repeats();
     Ok(answers)
 }
 

@@ -13,16 +13,25 @@ use chunkpoint_core::backend::{
 use crate::frame::Kind;
 use crate::log::{Going, Reader};
 use crate::order::{latest, locate};
-use crate::payload::{Action, Alter, Commit, Writes};
+use crate::payload::{Alter, Commit, Writes};
 use crate::state::{Found, State};
 
 /// The commit of a record.
 pub(crate) fn read_commit(reader: &mut Reader, loc: u64, going: Going) -> Result<Commit> {
+    read_commit_and_tail(reader, loc, going).map(|(commit, _)| commit)
+}
+
+/// The commit of a record, and where its chunks begin.
+pub(crate) fn read_commit_and_tail(
+    reader: &mut Reader,
+    loc: u64,
+    going: Going,
+) -> Result<(Commit, u64)> {
     let place = reader.log().header.place(loc);
     reader
         .frame(loc, going)?
         .filter(|frame| frame.kind == Kind::Commit)
-        .and_then(|frame| Commit::decode(&frame.payload, place))
+        .and_then(|frame| Some((Commit::decode(&frame.payload, place)?, frame.tail)))
         .ok_or_else(|| reader.log().damaged("a record", loc))
 }
 
@@ -44,23 +53,6 @@ pub(crate) fn read_alter(reader: &mut Reader, loc: u64) -> Result<Alter> {
         .filter(|frame| frame.kind == Kind::Alter)
         .and_then(|frame| Alter::decode(&frame.payload, place))
         .ok_or_else(|| reader.log().damaged("changes of records", loc))
-}
-
-/// The body of a record: that of its commit, or the one it was hidden with.
-pub(crate) fn read_body(reader: &mut Reader, found: &Found, commit: &Commit) -> Result<Bytes> {
-    let Some((loc, nth)) = found.body else {
-        return Ok(commit.body.clone());
-    };
-    let alter = read_alter(reader, loc)?;
-    match alter
-        .changes
-        .into_iter()
-        .nth(nth as usize)
-        .map(|change| change.action)
-    {
-        Some(Action::Hide { body }) => Ok(body),
-        _ => Err(reader.log().damaged("a hidden record", loc)),
-    }
 }
 
 /// The calls of the chain that ends at `loc`, oldest first.
@@ -115,7 +107,7 @@ pub(crate) fn read_row(
     }
     let body = if detail >= Detail::Bodies {
         // A copy, so that a small body does not keep a whole block in memory.
-        Bytes::copy_from_slice(&read_body(reader, found, &commit)?)
+        Bytes::copy_from_slice(&commit.body)
     } else {
         Bytes::new()
     };

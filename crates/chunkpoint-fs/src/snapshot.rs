@@ -22,8 +22,7 @@ const PINNED: u8 = 2;
 // Flags of an exception.
 const LIVE: u8 = 4;
 const REMOVED: u8 = 8;
-const BODY: u8 = 16;
-const BASE: u8 = 32;
+const BASE: u8 = 16;
 // Flags of a namespace.
 const TOP: u8 = 1;
 const FLOOR: u8 = 2;
@@ -110,7 +109,6 @@ fn put_exception(out: &mut Vec<u8>, id: &str, exception: &Exception) {
     out.push(
         life | flag(exception.hidden, HIDDEN)
             | flag(exception.pinned, PINNED)
-            | flag(exception.body.is_some(), BODY)
             | flag(exception.base.is_some(), BASE),
     );
     if exception.life == Life::Live {
@@ -118,10 +116,6 @@ fn put_exception(out: &mut Vec<u8>, id: &str, exception: &Exception) {
     }
     put_varint(out, exception.loc);
     put_varint(out, exception.writes);
-    if let Some((frame, nth)) = exception.body {
-        put_varint(out, frame);
-        put_varint(out, u64::from(nth));
-    }
     if let Some((loc, prev)) = exception.base {
         put_varint(out, loc);
         put_varint(out, prev);
@@ -233,11 +227,6 @@ fn read_exception(cursor: &mut Cursor<'_>) -> Option<Exception> {
     });
     let loc = cursor.varint()?;
     let writes = cursor.varint()?;
-    let body = if flags & BODY == 0 {
-        None
-    } else {
-        Some((cursor.varint()?, cursor.varint_u32()?))
-    };
     let base = if flags & BASE == 0 {
         None
     } else {
@@ -250,7 +239,6 @@ fn read_exception(cursor: &mut Cursor<'_>) -> Option<Exception> {
         hidden: flags & HIDDEN != 0,
         pinned: flags & PINNED != 0,
         writes,
-        body,
         base,
     })
 }

@@ -88,8 +88,6 @@ pub(crate) struct Exception {
     pub(crate) hidden: bool,
     pub(crate) pinned: bool,
     pub(crate) writes: u64,
-    /// Where a hidden record's body is: a frame of changes, and which one.
-    pub(crate) body: Option<(u64, u32)>,
     /// Its place in the order, while the floor is below: its frame there, and
     /// the one before.
     pub(crate) base: Option<(u64, u64)>,
@@ -104,7 +102,6 @@ pub(crate) struct Found {
     pub(crate) hidden: bool,
     pub(crate) pinned: bool,
     pub(crate) writes: u64,
-    pub(crate) body: Option<(u64, u32)>,
     /// Set while it is in the order: what an exception to it must carry.
     pub(crate) lift: Option<Lift>,
 }
@@ -130,7 +127,6 @@ impl From<&Record> for Found {
             hidden: record.hidden,
             pinned: record.pinned,
             writes: record.writes,
-            body: None,
             lift: Some(Lift {
                 prev: record.prev,
                 writes: record.writes,
@@ -238,7 +234,6 @@ impl Exception {
             hidden: self.hidden,
             pinned: self.pinned,
             writes: self.writes,
-            body: self.body,
             lift: None,
         })
     }

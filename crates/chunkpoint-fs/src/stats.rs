@@ -28,6 +28,9 @@ pub(crate) struct Counters {
     writes: AtomicU64,
     bytes_written: AtomicU64,
     syncs: AtomicU64,
+    /// Beside the counters because every file of a backend has them.
+    #[cfg(test)]
+    pub(crate) faults: crate::fault::Faults,
 }
 
 impl Counters {

@@ -202,7 +202,7 @@ fn is_taken(store: &Store, key: &Key, target: &str, fresh: Incarnation) -> Resul
     }
 }
 
-/// A page of the threads that have a visible record.
+/// A page of the threads that have a visible record, or of all.
 pub(crate) fn list(store: &Store, query: &ListThreads) -> Result<Vec<Arc<str>>> {
     let mut threads = Vec::new();
     let mut after = query.after.clone();
@@ -217,7 +217,7 @@ pub(crate) fn list(store: &Store, query: &ListThreads) -> Result<Vec<Arc<str>>> 
         let last = candidates.len() < limit;
         after = candidates.last().cloned();
         for thread in candidates {
-            if threads.len() < query.limit && is_visible(store, &thread)? {
+            if threads.len() < query.limit && is_listed(store, &thread, query.all)? {
                 threads.push(thread);
             }
         }
@@ -228,11 +228,14 @@ pub(crate) fn list(store: &Store, query: &ListThreads) -> Result<Vec<Arc<str>>> 
     Ok(threads)
 }
 
-fn is_visible(store: &Store, thread: &str) -> Result<bool> {
+fn is_listed(store: &Store, thread: &str, all: bool) -> Result<bool> {
     let look = || -> Result<bool> {
         let Some(view) = store.view(&key_of(thread), thread, Wait::Yes)? else {
             return Ok(false);
         };
+        if all {
+            return Ok(true);
+        }
         let mut reader = view.reader();
         for ns in 0..view.state.namespaces.len() {
             if latest(&mut reader, &view.state, ns as u32)?.is_some() {

@@ -156,6 +156,8 @@ pub(crate) struct Group<'a> {
     pub(crate) target: Option<Appender>,
     /// The name under which a new log is built.
     building: Option<String>,
+    /// Whether something was found done already.
+    repeats: bool,
     // In this order: nobody may see the log as unlocked and still being written.
     _writing: crate::store::Writing<'a>,
     _lock: crate::dir::Lock<'a>,
@@ -194,9 +196,16 @@ impl<'a> Group<'a> {
             thread,
             target,
             building: None,
+            repeats: false,
             _writing: writing,
             _lock: lock,
         })
+    }
+
+    /// Says that something was found done already. Whoever did it may have been
+    /// killed before it was synced, so it is not answered before a sync either.
+    pub(crate) fn repeats(&mut self) {
+        self.repeats = true;
     }
 
     /// Where to write, if the thread has a log.
@@ -238,9 +247,16 @@ impl<'a> Group<'a> {
 
     /// Writes, syncs, and makes all of it what others see.
     fn finish(mut self) -> Result<()> {
-        let Some(mut target) = self.target.take().filter(Appender::is_dirty) else {
+        let Some(mut target) = self.target.take() else {
             return self.abandon();
         };
+        if !target.is_dirty() {
+            if self.repeats && self.building.is_none() {
+                let synced = self.store.make_durable(self.key, &target.log);
+                return synced.map_err(|error| error.applied(Applied::Unknown));
+            }
+            return self.abandon();
+        }
         let written = target.settle().and_then(|()| target.write_out());
         if let Err(error) = written {
             self.cut_back(&target)?;
@@ -310,3 +326,6 @@ impl<'a> Group<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

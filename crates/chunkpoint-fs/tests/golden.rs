@@ -91,12 +91,7 @@ async fn fill(backend: &FsBackend) {
     let changes = vec![
         (record(rows.len() - 1), Change::Remove),
         (record(5), Change::Remove),
-        (
-            record(6),
-            Change::Hide {
-                body: Bytes::from_static(b"hidden"),
-            },
-        ),
+        (record(6), Change::Hide),
         (record(7), Change::Pin(true)),
     ];
     let alter = Alter {

@@ -190,9 +190,7 @@ impl Model {
                 record.pack = PackId(unique());
             }
             let change = match self.rng.below(8) {
-                0 => Change::Hide {
-                    body: self.rng.bytes(20),
-                },
+                0 => Change::Hide,
                 1 => Change::Pin(true),
                 2 => Change::Pin(false),
                 _ => Change::Remove,

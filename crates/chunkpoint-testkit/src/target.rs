@@ -228,11 +228,21 @@ pub(crate) fn assert_all_listed(module: &str, sources: &[&str]) {
 /// each test, or `optional` and one that makes an `Option` of it.
 #[macro_export]
 macro_rules! engine_suite {
-    (optional $fixture:expr) => {
-        $crate::engine_suite_all!(($fixture));
+    ($($fixture:tt)*) => {
+        $crate::suite_of!(engine_suite_all; $($fixture)*);
     };
-    ($fixture:expr) => {
-        $crate::engine_suite_all!((::core::option::Option::Some($fixture)));
+}
+
+/// Calls the macro `$tests` with an expression that makes an `Option` of a
+/// fixture, of what the user of a suite wrote.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! suite_of {
+    ($tests:ident; optional $fixture:expr) => {
+        $crate::$tests!(($fixture));
+    };
+    ($tests:ident; $fixture:expr) => {
+        $crate::$tests!((::core::option::Option::Some($fixture)));
     };
 }
 
@@ -249,28 +259,37 @@ macro_rules! engine_suite_all {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! engine_suite_tests {
-    ($fixture:tt; $suite:ident; $($group:ident: $($name:ident)*;)*) => {
+    ($fixture:tt; $suite:ident; $($groups:tt)*) => {
         mod $suite {
             #[allow(unused_imports)]
             use super::*;
-            $(
-                mod $group {
-                    #[allow(unused_imports)]
-                    use super::*;
-                    $(
-                        #[test]
-                        fn $name() {
-                            $crate::target::run(
-                                concat!(stringify!($group), "::", stringify!($name)),
-                                async { $fixture },
-                                |target| {
-                                    ::std::boxed::Box::pin($crate::$suite::$group::$name(target))
-                                },
-                            );
-                        }
-                    )*
-                }
-            )*
+            $crate::suite_tests! { $fixture; $crate::target::run; $suite; $($groups)* }
         }
+    };
+}
+
+/// Makes the tests of one suite, a module for each group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! suite_tests {
+    ($fixture:tt; $run:path; $suite:ident; $($group:ident: $($name:ident)*;)*) => {
+        $(
+            mod $group {
+                #[allow(unused_imports)]
+                use super::*;
+                $(
+                    #[test]
+                    fn $name() {
+                        $run(
+                            concat!(stringify!($group), "::", stringify!($name)),
+                            async { $fixture },
+                            |target| {
+                                ::std::boxed::Box::pin($crate::$suite::$group::$name(target))
+                            },
+                        );
+                    }
+                )*
+            }
+        )*
     };
 }

@@ -32,9 +32,9 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::backend::{
-    Alter, Altered, Capabilities, Change, CheckpointBackend, ChunkName, Commit, Committed,
-    Condemned, Detail, Incarnation, ListCondemned, ListRecords, ListThreads, PendingWrite, Pick,
-    PutWrites, Reclaim, Reclaimed, RecordRow,
+    Alter, Altered, Capabilities, CheckpointBackend, ChunkName, Commit, Committed, Condemned,
+    Detail, Incarnation, ListCondemned, ListRecords, ListThreads, PendingWrite, Pick, PutWrites,
+    Reclaim, Reclaimed, RecordRow,
 };
 use crate::error::Result;
 
@@ -250,13 +250,8 @@ impl<L: Layer> CheckpointBackend for Layered<L> {
     }
 
     async fn alter(&self, alter: Alter) -> Result<Vec<Altered>> {
-        let bodies = alter.changes.iter().map(|(_, change)| match change {
-            Change::Hide { body } => body.len() as u64,
-            Change::Remove | Change::Pin(_) => 0,
-        });
-        let sent = bodies.sum();
         let call = || self.inner.alter(alter.clone());
-        self.run(Method::Alter, sent, &call).await
+        self.run(Method::Alter, 0, &call).await
     }
 
     async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>> {

@@ -40,6 +40,7 @@ impl Saver {
                 prefix: String::new(),
                 after,
                 limit: 512,
+                all: false,
             };
             let threads = self
                 .engine

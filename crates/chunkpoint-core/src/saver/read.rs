@@ -232,6 +232,7 @@ impl Saver {
                 prefix: String::new(),
                 after,
                 limit: 512,
+                all: false,
             };
             let threads = self.engine.backend.threads(page).await?;
             let Some(last) = threads.last() else { break };

@@ -237,12 +237,7 @@ fn what_others_do_meanwhile_is_kept() {
         };
         let changes = vec![
             (of(101), Change::Remove),
-            (
-                of(120),
-                Change::Hide {
-                    body: Bytes::from_static(b"hidden"),
-                },
-            ),
+            (of(120), Change::Hide),
             (of(130), Change::Pin(true)),
             (of(210), Change::Remove),
         ];

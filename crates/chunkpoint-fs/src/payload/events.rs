@@ -120,8 +120,8 @@ impl Writes {
 pub(crate) enum Action {
     /// It is removed; so many bytes of record are left behind.
     Remove { garbage: u64 },
-    /// It is hidden, with a new body.
-    Hide { body: Bytes },
+    /// It is hidden.
+    Hide,
     /// It is pinned or unpinned.
     Pin(bool),
 }
@@ -191,7 +191,7 @@ impl Alter {
         for change in &self.changes {
             let mut flags = match &change.action {
                 Action::Remove { .. } => 0,
-                Action::Hide { .. } => 1,
+                Action::Hide => 1,
                 Action::Pin(false) => 2,
                 Action::Pin(true) => 3,
             };
@@ -211,10 +211,8 @@ impl Alter {
                     out.extend_from_slice(&lifted.pack.0);
                 }
             }
-            match &change.action {
-                Action::Remove { garbage } => put_varint(&mut out, *garbage),
-                Action::Hide { body } => put_bytes(&mut out, body),
-                Action::Pin(_) => {}
+            if let Action::Remove { garbage } = change.action {
+                put_varint(&mut out, garbage);
             }
         }
         out
@@ -250,9 +248,7 @@ impl Alter {
                 0 => Action::Remove {
                     garbage: cursor.varint()?,
                 },
-                1 => Action::Hide {
-                    body: Bytes::copy_from_slice(cursor.bytes()?),
-                },
+                1 => Action::Hide,
                 set => Action::Pin(set == 3),
             };
             changes.push(Change {

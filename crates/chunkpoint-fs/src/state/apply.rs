@@ -109,7 +109,6 @@ impl State {
                     hidden: commit.hidden,
                     pinned: commit.pinned,
                     writes: former.map_or(0, |former| former.writes),
-                    body: None,
                     base: former.and_then(|former| former.base),
                 };
                 ns.insert(commit.id.clone(), exception);
@@ -159,7 +158,6 @@ impl State {
                 hidden: false,
                 pinned: false,
                 writes: offset,
-                body: None,
                 base: None,
             };
             ns.insert(writes.id.clone(), awaited);
@@ -173,7 +171,7 @@ impl State {
     fn apply_alter(&mut self, offset: u64, end: u64, alter: &Alter) -> bool {
         let mut known = true;
         self.garbage += end - offset;
-        for (nth, change) in (0u32..).zip(&alter.changes) {
+        for change in &alter.changes {
             let Some(ns) = self
                 .namespaces
                 .get_mut(change.ns as usize)
@@ -193,13 +191,11 @@ impl State {
                 Action::Remove { garbage } => {
                     exception.life = Life::Removed;
                     exception.writes = 0;
-                    exception.body = None;
                     ns.vanished(&change.id);
                     self.garbage += garbage;
                 }
-                Action::Hide { .. } => {
+                Action::Hide => {
                     exception.hidden = true;
-                    exception.body = Some((offset, nth));
                     ns.vanished(&change.id);
                 }
                 Action::Pin(pinned) => exception.pinned = *pinned,
@@ -262,7 +258,6 @@ impl Ns {
                 hidden: record.hidden,
                 pinned: record.pinned,
                 writes: record.lift.writes,
-                body: None,
                 base: Some((loc, record.lift.prev)),
             };
             self.insert(id.clone(), exception);

@@ -2,7 +2,6 @@
 //!
 //! [`alter`]: chunkpoint_core::backend::CheckpointBackend::alter
 
-use bytes::Bytes;
 use chunkpoint_core::backend::{
     Alter, Altered, Change, CheckpointBackend, Detail, ListRecords, RecordRow,
 };
@@ -12,9 +11,8 @@ use super::support::*;
 
 /// Every change there is.
 fn every_change() -> [Change; 4] {
-    let body = Bytes::from_static(HIDDEN_BODY);
     [
-        Change::Hide { body },
+        Change::Hide,
         Change::Pin(true),
         Change::Pin(false),
         Change::Remove,
@@ -54,8 +52,8 @@ pub async fn removing_the_last_record_keeps_the_incarnation(fixture: &dyn Fixtur
     assert_eq!(next.incarnation, stored.incarnation);
 }
 
-/// A hidden record has the smaller body and all else; lists that ask find it.
-pub async fn a_hidden_record_keeps_all_but_its_body(fixture: &dyn Fixture) {
+/// A hidden record keeps its body, chunks and writes; lists that ask find it.
+pub async fn a_hidden_record_keeps_all_it_has(fixture: &dyn Fixture) {
     let backend = fixture.open().await;
     let mut commit = root("t", "1");
     commit.index.run_id = Some("run".into());
@@ -70,7 +68,6 @@ pub async fn a_hidden_record_keeps_all_but_its_body(fixture: &dyn Fixture) {
     hide(&backend, &stored).await;
     let expected = RecordRow {
         hidden: true,
-        body: Bytes::from_static(HIDDEN_BODY),
         writes: kept,
         ..stored.row()
     };
@@ -109,8 +106,7 @@ pub async fn a_pinned_record_is_not_removed_or_hidden(fixture: &dyn Fixture) {
         alter(&backend, &stored, Change::Pin(true)).await,
         Altered::Done
     );
-    let body = Bytes::from_static(HIDDEN_BODY);
-    for change in [Change::Remove, Change::Hide { body }] {
+    for change in [Change::Remove, Change::Hide] {
         assert_eq!(alter(&backend, &stored, change).await, Altered::Pinned);
     }
     let pinned = RecordRow {
@@ -199,13 +195,12 @@ pub async fn alter_answers_each_change_in_order(fixture: &dyn Fixture) {
     let three = put(&backend, root_in("t", "ns", "3")).await;
     let mut never = one.clone();
     never.commit.pack = pack_id();
-    let body = Bytes::from_static(HIDDEN_BODY);
     let changes = vec![
         (never.record(), Change::Remove),
         (two.record(), Change::Pin(true)),
         (two.record(), Change::Remove),
         (one.record(), Change::Remove),
-        (three.record(), Change::Hide { body }),
+        (three.record(), Change::Hide),
         (one.record(), Change::Pin(true)),
     ];
     let altered = backend.alter(altering(&one, changes)).await.unwrap();
@@ -227,11 +222,12 @@ pub async fn a_repeated_change_changes_nothing(fixture: &dyn Fixture) {
         }
     }
     hide(&backend, &stored).await;
-    let body = Bytes::from_static(b"another body");
-    let again = alter(&backend, &stored, Change::Hide { body }).await;
-    assert_eq!(again, Altered::Done);
-    let row = at(&backend, "t", &key("", "1")).await.unwrap();
-    assert_eq!(row.body, HIDDEN_BODY);
+    hide(&backend, &stored).await;
+    let hidden = RecordRow {
+        hidden: true,
+        ..stored.row()
+    };
+    assert_eq!(at(&backend, "t", &key("", "1")).await, Some(hidden));
     remove(&backend, &stored).await;
     let again = alter(&backend, &stored, Change::Remove).await;
     assert_ne!(again, Altered::Pinned);

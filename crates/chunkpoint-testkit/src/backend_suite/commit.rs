@@ -191,6 +191,48 @@ pub async fn a_repeated_root_may_bring_another_fresh_incarnation(fixture: &dyn F
     assert_intact(&backend, &stored).await;
 }
 
+/// A root repeated after its incarnation ended is stored anew, whole, or not at all.
+pub async fn a_root_repeated_after_its_end_is_whole_or_nothing(fixture: &dyn Fixture) {
+    let backend = fixture.open().await;
+    let first = put(&backend, root("t", "1")).await;
+    put(&backend, child("2", &[&first])).await;
+    let deleted = backend.delete_thread("t", first.incarnation).await;
+    deleted.unwrap();
+    let again = put(&backend, first.commit.clone()).await;
+    match backend.incarnation("t").await.unwrap() {
+        Some(current) => {
+            assert_eq!(again.incarnation, current);
+            assert_intact(&backend, &again).await;
+            assert_eq!(ids(&backend, listing("t")).await, ["1"]);
+        }
+        None => {
+            assert_eq!(again.incarnation, first.incarnation);
+            assert!(ids(&backend, listing("t")).await.is_empty());
+        }
+    }
+    // Whichever it was, the thread can go on.
+    let next = put(&backend, root("t", "3")).await;
+    assert_intact(&backend, &next).await;
+}
+
+/// A commit repeated after all its chunks were reclaimed is stored anew, whole,
+/// or not at all.
+pub async fn a_commit_repeated_after_its_reclaim_is_whole_or_nothing(fixture: &dyn Fixture) {
+    let backend = fixture.open().await;
+    let kept = put(&backend, root("t", "1")).await;
+    let gone = put(&backend, root("t", "2")).await;
+    remove(&backend, &gone).await;
+    // A backend that checks parents afterwards settles what is condemned here.
+    condemned(&backend, "t").await;
+    reclaim(&backend, &gone, &[(gone.commit.pack, vec![0, 1])]).await;
+    let again = put(&backend, gone.commit.clone()).await;
+    assert_eq!(again.incarnation, gone.incarnation);
+    if at(&backend, "t", &again.commit.key).await.is_some() {
+        assert_intact(&backend, &again).await;
+    }
+    assert_intact(&backend, &kept).await;
+}
+
 /// Two threads with records, packs and chunks of the same names share nothing.
 pub async fn threads_share_nothing(fixture: &dyn Fixture) {
     let backend = fixture.open().await;

@@ -99,36 +99,8 @@ pub fn run<F: Fixture>(
 /// Makes one test of each behaviour of [`backend_suite`](mod@crate::backend_suite).
 #[macro_export]
 macro_rules! backend_suite {
-    (optional $fixture:expr) => {
-        $crate::backend_suite_list!(($fixture));
-    };
-    ($fixture:expr) => {
-        $crate::backend_suite_list!((::core::option::Option::Some($fixture)));
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! backend_suite_tests {
-    ($fixture:tt; $($group:ident: $($name:ident)*;)*) => {
-        $(
-            mod $group {
-                #[allow(unused_imports)]
-                use super::*;
-                $(
-                    #[test]
-                    fn $name() {
-                        $crate::backend_suite::run(
-                            concat!(stringify!($group), "::", stringify!($name)),
-                            async { $fixture },
-                            |fixture| {
-                                ::std::boxed::Box::pin($crate::backend_suite::$group::$name(fixture))
-                            },
-                        );
-                    }
-                )*
-            }
-        )*
+    ($($fixture:tt)*) => {
+        $crate::suite_of!(backend_suite_list; $($fixture)*);
     };
 }
 
@@ -137,7 +109,7 @@ macro_rules! backend_suite_tests {
 #[macro_export]
 macro_rules! backend_suite_list {
     ($fixture:tt) => {
-        $crate::backend_suite_tests! { $fixture;
+        $crate::suite_tests! { $fixture; $crate::backend_suite::run; backend_suite;
             commit:
                 a_commit_is_read_back_whole
                 a_root_starts_an_incarnation
@@ -153,6 +125,8 @@ macro_rules! backend_suite_list {
                 a_repeated_commit_does_not_undo_a_removal
                 a_repeated_commit_is_known_before_its_base_is_checked
                 a_repeated_root_may_bring_another_fresh_incarnation
+                a_root_repeated_after_its_end_is_whole_or_nothing
+                a_commit_repeated_after_its_reclaim_is_whole_or_nothing
                 threads_share_nothing
                 ;
             expect:
@@ -196,6 +170,7 @@ macro_rules! backend_suite_list {
                 list_shows_pins
                 list_of_no_thread_gives_nothing
                 list_gives_what_stays_exactly_once
+                a_listing_covers_one_moment
                 a_dropped_listing_locks_nothing
                 ;
             chunks:
@@ -220,7 +195,7 @@ macro_rules! backend_suite_list {
             alter:
                 a_removed_record_is_gone_from_every_read
                 removing_the_last_record_keeps_the_incarnation
-                a_hidden_record_keeps_all_but_its_body
+                a_hidden_record_keeps_all_it_has
                 a_hidden_record_can_be_removed
                 a_pinned_record_is_not_removed_or_hidden
                 a_hidden_record_can_be_pinned
@@ -250,12 +225,14 @@ macro_rules! backend_suite_list {
                 a_copy_has_everything
                 a_copy_is_independent
                 a_copy_onto_a_thread_is_a_conflict
+                a_copy_of_writes_has_them_wait
                 a_copy_of_nothing_is_not_found
                 a_repeated_copy_is_done
                 a_copy_onto_a_deleted_thread_succeeds
                 threads_come_in_order_and_pages
                 threads_filters_by_prefix
                 threads_lists_only_those_with_a_visible_record
+                threads_lists_all_if_asked
                 a_closed_backend_is_unavailable
                 everything_is_there_after_a_reopen
                 a_second_handle_sees_everything

@@ -175,6 +175,27 @@ pub async fn a_copy_onto_a_thread_is_a_conflict(fixture: &dyn Fixture) {
     assert_eq!(ids(&backend, listing("target")).await, ["9"]);
 }
 
+/// Of a source that has only pending writes, the copy has those: they wait for
+/// their checkpoint, and the copy is not listed before.
+pub async fn a_copy_of_writes_has_them_wait(fixture: &dyn Fixture) {
+    let backend = fixture.open().await;
+    let waiting = writing("source", "1", vec![write("task", 0, "early", false)]);
+    backend.put_writes(waiting).await.unwrap();
+    backend
+        .copy_thread("source", "target", fresh())
+        .await
+        .unwrap();
+    assert!(threads(&backend, "").await.is_empty());
+    let started = backend.incarnation("target").await.unwrap();
+    assert!(started.is_some());
+    let stored = put(&backend, root("target", "1")).await;
+    assert_eq!(Some(stored.incarnation), started);
+    let early = expected_values(&[("task", 0, "early")]);
+    assert_eq!(values_at(&backend, "target", "1").await, early);
+    put(&backend, root("source", "1")).await;
+    assert_eq!(values_at(&backend, "source", "1").await, early);
+}
+
 /// A source that does not exist is `NotFound`, and leaves no target.
 pub async fn a_copy_of_nothing_is_not_found(fixture: &dyn Fixture) {
     let backend = fixture.open().await;
@@ -232,6 +253,7 @@ pub async fn threads_come_in_order_and_pages(fixture: &dyn Fixture) {
                 prefix: String::new(),
                 after: found.last().cloned(),
                 limit,
+                all: false,
             };
             let page = backend.threads(query).await.unwrap();
             let left = expected.len() - found.len();
@@ -247,6 +269,7 @@ pub async fn threads_come_in_order_and_pages(fixture: &dyn Fixture) {
         prefix: String::new(),
         after: Some("thread 4 and a half".into()),
         limit: 2,
+        all: false,
     };
     let page = backend.threads(query).await.unwrap();
     assert_eq!(page, ["thread 40".into(), "thread 41".into()]);
@@ -280,6 +303,7 @@ pub async fn threads_filters_by_prefix(fixture: &dyn Fixture) {
         prefix: "a".into(),
         after: Some(after.into()),
         limit: 100,
+        all: false,
     };
     let after = backend.threads(query("aX")).await.unwrap();
     let expected: [Arc<str>; 3] = ["a\\".into(), "a_".into(), "ab".into()];
@@ -303,6 +327,51 @@ pub async fn threads_lists_only_those_with_a_visible_record(fixture: &dyn Fixtur
     assert_eq!(found, ["visible", "visible in a namespace"]);
     put(&backend, child("2", &[&hidden])).await;
     assert_eq!(threads(&backend, "hidden").await, ["hidden"]);
+}
+
+/// Asked for all, threads without a visible record are listed too, in the same
+/// order and pages; deleted ones are not.
+pub async fn threads_lists_all_if_asked(fixture: &dyn Fixture) {
+    let backend = fixture.open().await;
+    let hidden = put(&backend, root("hidden", "1")).await;
+    hide(&backend, &hidden).await;
+    let removed = put(&backend, root("removed", "1")).await;
+    remove(&backend, &removed).await;
+    put(&backend, root("visible", "1")).await;
+    for thread in ["writes", "written and deleted"] {
+        let put_writes = writing(thread, "1", vec![write("task", 0, "x", false)]);
+        backend.put_writes(put_writes).await.unwrap();
+    }
+    let written = backend.incarnation("written and deleted").await.unwrap();
+    let deleted = backend.delete_thread("written and deleted", written.unwrap());
+    deleted.await.unwrap();
+    let expected = ["hidden", "removed", "visible", "writes"].map(Arc::<str>::from);
+    for limit in [1, 3, 100] {
+        let mut found: Vec<Arc<str>> = Vec::new();
+        loop {
+            let query = ListThreads {
+                after: found.last().cloned(),
+                limit,
+                all: true,
+                ..ListThreads::default()
+            };
+            let page = backend.threads(query).await.unwrap();
+            let left = expected.len() - found.len();
+            assert_eq!(page.len(), limit.min(left), "fewer only at the end");
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(found, expected);
+    }
+    let query = ListThreads {
+        prefix: "w".into(),
+        limit: 100,
+        all: true,
+        ..ListThreads::default()
+    };
+    assert_eq!(backend.threads(query).await.unwrap(), ["writes".into()]);
 }
 
 /// After `close`, every call is `Unavailable`, and says that trying again is no use.

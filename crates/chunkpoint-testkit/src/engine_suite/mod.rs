@@ -104,7 +104,9 @@ macro_rules! engine_suite_list {
                 a_reput_keeps_the_pin
                 maintaining_is_idempotent
                 the_background_follows_the_commits
+                age_is_looked_at_now_and_then
                 an_old_snapshot_is_readable_for_the_grace
+                writes_without_a_checkpoint_are_swept
                 reclaiming_frees_what_nothing_reaches
                 reclaiming_frees_what_was_replaced
                 a_bounded_history_takes_bounded_room

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chunkpoint_core::backend::Reclaim;
-use chunkpoint_core::{ErrorKind, Memory, Settings, Snapshot, Value};
+use chunkpoint_core::layers::Method;
+use chunkpoint_core::{Config, ErrorKind, Item, Memory, Settings, Snapshot, Value};
 
 use super::support::*;
 
@@ -183,6 +184,68 @@ pub async fn the_background_follows_the_commits(target: &Target) {
     assert!((10..=18).contains(&left), "{left} checkpoints are left");
     assert_eq!(cold(target, &at).await["list"], up_to(300));
     memory.close().await.unwrap();
+}
+
+/// With `max_age` alone, the history is looked at now and then, however long
+/// it is; not at every commit.
+pub async fn age_is_looked_at_now_and_then(target: &Target) {
+    let memory = target.memory_with(Settings {
+        max_age: Some(LATER),
+        background: true,
+        ..target.settings()
+    });
+    let thread = thread(&memory);
+    let mut at = append(&thread, "1").await;
+    let listings = || target.asked().method(Method::List).calls;
+    let before = listings();
+    for n in 2..=300 {
+        at = step_on(&at, |draft| {
+            draft.append("list", items([n.to_string()])).unwrap();
+        })
+        .await;
+        // Lets what is due be done, so that it is seen.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    memory.close().await.unwrap();
+    let looked = listings() - before;
+    assert!(looked <= 8, "the history was listed {looked} times");
+}
+
+/// Pending writes whose checkpoint never comes wait for it through the grace
+/// period; then they go, also from a thread that never had anything else.
+pub async fn writes_without_a_checkpoint_are_swept(target: &Target) {
+    let memory = target.memory();
+    let saver = memory.saver();
+    let grace = memory.settings().grace;
+    let put_writes = async |thread: &str| {
+        let config = Config::new(thread).with_id("1");
+        let writes = vec![("channel".to_owned(), Item::text(thread))];
+        saver.put_writes(&config, writes, "task", "").await.unwrap();
+    };
+    let written = async |thread: &str| {
+        let config = Config::new(thread).with_id("1");
+        let tuple = target.saver().get_tuple(&config).await.unwrap();
+        tuple.unwrap().pending_writes.len()
+    };
+    let put = async |id: &str| {
+        let thread = memory.thread(id).unwrap();
+        step(&thread, |draft| named(draft, "1")).await;
+        written(id).await
+    };
+    put_writes("in time").await;
+    put_writes("late").await;
+    target.clock().advance(grace / 2);
+    put_writes("later").await;
+    memory.maintain().await.unwrap();
+    assert_eq!(put("in time").await, 1, "swept within the grace period");
+    target.clock().advance(grace / 2 + Duration::from_secs(1));
+    memory.maintain().await.unwrap();
+    assert_eq!(put("later").await, 1, "swept within the grace period");
+    assert_eq!(put("late").await, 0, "not swept after the grace period");
+    // Those of a checkpoint that came are its own, however old.
+    target.clock().advance(LATER);
+    memory.maintain().await.unwrap();
+    assert_eq!(written("in time").await, 1);
 }
 
 /// A state of many chunks, and a child of it that has replaced most of them.

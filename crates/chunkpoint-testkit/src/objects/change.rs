@@ -55,18 +55,13 @@ impl ObjectBackend {
                 self.put_pin(life, lineage, false).await;
                 Ok(Altered::Done)
             }
-            Change::Hide { .. } if view.hidden(id).is_some() && !view.pinned(lineage) => {
-                Ok(Altered::Done)
-            }
+            Change::Hide if view.hidden(id) && !view.pinned(lineage) => Ok(Altered::Done),
             Change::Remove => {
                 let writes = view.write_names(&record.key);
                 let want = Verdict::Removed { time_ms, writes };
                 self.unless_pinned(life, id, lineage, want).await
             }
-            Change::Hide { body } => {
-                let want = Verdict::Hidden { body };
-                self.unless_pinned(life, id, lineage, want).await
-            }
+            Change::Hide => self.unless_pinned(life, id, lineage, Verdict::Hidden).await,
         }
     }
 
@@ -93,7 +88,7 @@ impl ObjectBackend {
         let verdict = if pinned { Verdict::Kept } else { want };
         match self.decide(life, id, &unique, verdict).await? {
             Verdict::Kept => Ok(Altered::Pinned),
-            Verdict::Removed { .. } | Verdict::Hidden { .. } => Ok(Altered::Done),
+            Verdict::Removed { .. } | Verdict::Hidden => Ok(Altered::Done),
         }
     }
 

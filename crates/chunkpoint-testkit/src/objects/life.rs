@@ -236,10 +236,10 @@ impl ObjectBackend {
                 let name = format!("{to}mark/{id}/verdict/copied");
                 self.map.put(&name, Object::Verdict(verdict)).await;
             }
-            if let Some(body) = view.hidden(id) {
-                let verdict = Verdict::Hidden { body: body.clone() };
+            if view.hidden(id) {
                 let name = format!("{to}mark/{id}/verdict/hidden");
-                self.map.put(&name, Object::Verdict(verdict)).await;
+                let verdict = Object::Verdict(Verdict::Hidden);
+                self.map.put(&name, verdict).await;
             }
             if !view.gone(id).is_empty() {
                 let gone = Object::Gone(view.gone(id).clone());

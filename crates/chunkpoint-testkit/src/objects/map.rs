@@ -73,8 +73,8 @@ pub(super) struct Pack {
 pub(super) enum Verdict {
     /// It goes, with the pending writes of these names.
     Removed { time_ms: u64, writes: Vec<String> },
-    /// It becomes hidden, with this body.
-    Hidden { body: Bytes },
+    /// It becomes hidden.
+    Hidden,
     /// Nothing happens: it is pinned.
     Kept,
 }

@@ -283,11 +283,7 @@ impl ObjectBackend {
             let Some(life) = self.current(&thread).await? else {
                 continue;
             };
-            let view = self.load(&life).await?;
-            let visible = view
-                .current_records()
-                .any(|(_, id)| view.hidden(id).is_none());
-            if visible {
+            if query.all || self.load(&life).await?.has_visible() {
                 threads.push(thread);
             }
         }

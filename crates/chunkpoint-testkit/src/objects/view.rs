@@ -349,13 +349,11 @@ impl View {
         after.next().map(|(_, next)| next.index.time_ms)
     }
 
-    /// The body of a hidden record.
-    pub(super) fn hidden(&self, id: PackId) -> Option<&Bytes> {
-        let mut verdicts = self.marks.get(&id)?.verdicts.values();
-        verdicts.find_map(|verdict| match verdict {
-            Verdict::Hidden { body } => Some(body),
-            _ => None,
-        })
+    /// Whether a pack's record is hidden.
+    pub(super) fn hidden(&self, id: PackId) -> bool {
+        let marks = self.marks.get(&id);
+        let mut verdicts = marks.into_iter().flat_map(|marks| marks.verdicts.values());
+        verdicts.any(|verdict| matches!(verdict, Verdict::Hidden))
     }
 
     /// The lineages that pins were put on, or taken off.
@@ -400,7 +398,7 @@ impl View {
     pub(super) fn latest(&self, namespace: &str) -> Option<&Arc<str>> {
         let visible = self
             .current_records()
-            .filter(|(key, id)| &*key.namespace == namespace && self.hidden(*id).is_none());
+            .filter(|(key, id)| &*key.namespace == namespace && !self.hidden(*id));
         visible.map(|(key, _)| &key.id).max()
     }
 
@@ -408,6 +406,12 @@ impl View {
     pub(super) fn current_records(&self) -> impl Iterator<Item = (&RecordKey, PackId)> {
         let keys = self.groups.keys();
         keys.filter_map(|key| Some((key, self.current(key)?.0)))
+    }
+
+    /// Whether there is a visible record.
+    pub(super) fn has_visible(&self) -> bool {
+        let mut records = self.current_records();
+        records.any(|(_, id)| !self.hidden(id))
     }
 
     /// Names of writes that went with a removed record.
@@ -451,7 +455,6 @@ impl View {
     /// The row of a record.
     pub(super) fn row(&self, key: &RecordKey, detail: Detail) -> Option<RecordRow> {
         let (id, pack) = self.current(key)?;
-        let hidden = self.hidden(id);
         Some(RecordRow {
             incarnation: self.incarnation?,
             record: RecordRef {
@@ -459,11 +462,11 @@ impl View {
                 pack: id,
             },
             locator: 0,
-            hidden: hidden.is_some(),
+            hidden: self.hidden(id),
             pinned: self.pinned(pack.lineage),
             index: pack.index.clone(),
             body: if detail >= Detail::Bodies {
-                hidden.unwrap_or(&pack.body).clone()
+                pack.body.clone()
             } else {
                 Bytes::new()
             },

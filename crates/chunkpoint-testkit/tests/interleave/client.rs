@@ -219,9 +219,7 @@ impl Client {
         };
         let place = (row.incarnation, row.record.pack);
         let change = match duty {
-            // What the record needs stays needed: a writer that has read it
-            // before may still build on it.
-            Duty::Hide => Change::Hide { body: row.body },
+            Duty::Hide => Change::Hide,
             Duty::Pin => Change::Pin(true),
             Duty::Unpin => Change::Pin(false),
             _ => Change::Remove,
@@ -231,7 +229,7 @@ impl Client {
             match change {
                 Change::Remove => ledger.removal_begins(place),
                 Change::Pin(false) => ledger.unpin_begins(place.0, &row.record.key),
-                Change::Hide { .. } => ledger.hide_begins(place),
+                Change::Hide => ledger.hide_begins(place),
                 Change::Pin(true) => {}
             }
         }

@@ -34,7 +34,7 @@ use ledger::Ledger;
 use scene::Duty;
 
 /// Seeds for each of the two kinds of store.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 5_000;
 
 /// The threads that clients meet in.
 const THREADS: [&str; 2] = ["t", "u"];
