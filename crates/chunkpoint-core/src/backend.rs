@@ -52,6 +52,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::store_backend::StoreBackend;
 
 /// Names one commit, and is its write id. Eight random bytes, unique within
 /// its thread.
@@ -462,6 +463,11 @@ pub struct ListThreads {
 pub trait CheckpointBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     /// What this backend can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// The long-term store on the same storage, if it has one.
+    fn store(self: Arc<Self>) -> Option<Arc<dyn StoreBackend>> {
+        None
+    }
 
     /// Adds a pack: a record and its chunks.
     ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     /// Found out once: asking the system takes longer than decoding a small state.
     cores: usize,
     closed: AtomicBool,
+    /// When the store was last swept in the background.
+    store_swept_ms: AtomicU64,
 }
 
 impl fmt::Debug for Engine {
@@ -65,11 +67,23 @@ impl Engine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             ids: IdMaker::default(),
             closed: AtomicBool::new(false),
+            store_swept_ms: AtomicU64::new(0),
             backend,
             settings,
             clock,
             entropy,
         })
+    }
+
+    /// Whether `every` milliseconds have passed since the store was last swept; if so,
+    /// it counts as swept.
+    pub(crate) fn store_sweep_due(&self, now_ms: u64, every: u64) -> bool {
+        let last = self.store_swept_ms.load(Ordering::Relaxed);
+        now_ms.saturating_sub(last) >= every
+            && self
+                .store_swept_ms
+                .compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     pub(crate) fn pack_id(&self) -> Result<PackId> {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::backend::{Capabilities, CheckpointBackend, ListThreads};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::retention::Maintained;
 use crate::saver::Saver;
 use crate::settings::{Clock, Entropy, Settings, SystemClock, SystemEntropy};
+use crate::store::Store;
 use crate::thread::Thread;
 use crate::types::check_id;
 
@@ -97,6 +98,20 @@ impl Memory {
         Saver {
             engine: self.engine.clone(),
         }
+    }
+
+    /// The long-term store on the same storage: what agents know across runs.
+    ///
+    /// # Errors
+    /// `Unsupported` if the backend has none.
+    pub fn store(&self) -> Result<Store> {
+        let backend = self.engine.backend.clone().store().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("{} has no long-term store", self.engine.backend),
+            )
+        })?;
+        Ok(Store::new(self.engine.clone(), backend))
     }
 
     /// Applies retention to every thread and removes what nothing reaches,

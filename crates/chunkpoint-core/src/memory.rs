@@ -6,6 +6,7 @@
 //! transcription of its bullets. Nothing blocks while the lock is held, and no
 //! lock is held across an await.
 
+mod items;
 mod life;
 mod listing;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+use self::items::Items;
 use self::life::Life;
 use self::listing::Listing;
 use crate::backend::{
@@ -27,6 +29,7 @@ use crate::backend::{
     Reclaim, Reclaimed, RecordRow,
 };
 use crate::error::{Error, ErrorKind, Result, quote};
+use crate::store_backend::StoreBackend;
 
 /// Keeps checkpoints in memory. Everything is gone with the last handle.
 ///
@@ -35,6 +38,7 @@ use crate::error::{Error, ErrorKind, Result, quote};
 #[derive(Default)]
 pub struct MemoryBackend {
     state: Mutex<State>,
+    items: Arc<Items>,
 }
 
 #[derive(Default)]
@@ -51,10 +55,11 @@ impl MemoryBackend {
         Self::default()
     }
 
-    /// Bytes of all bodies, chunks and pending values that are kept; names
-    /// and indexes are not counted.
+    /// Bytes of all bodies, chunks and pending values that are kept, those of the
+    /// long-term store too; names and indexes are not counted.
     pub fn bytes(&self) -> u64 {
-        self.lock().threads.values().map(|life| life.bytes()).sum()
+        let checkpoints: u64 = self.lock().threads.values().map(|life| life.bytes()).sum();
+        checkpoints + self.items.bytes()
     }
 
     /// Takes the lock. A panic elsewhere cannot leave the state half changed in
@@ -77,6 +82,10 @@ impl MemoryBackend {
 
 #[async_trait]
 impl CheckpointBackend for MemoryBackend {
+    fn store(self: Arc<Self>) -> Option<Arc<dyn StoreBackend>> {
+        Some(self)
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::new("memory")
     }

@@ -38,6 +38,15 @@ pub struct Settings {
     /// the runtime of the caller. If not, only
     /// [`maintain`](crate::Memory::maintain) runs them.
     pub background: bool,
+    /// How long items of the long-term store live unless a put says otherwise;
+    /// `None`: for ever.
+    #[serde(with = "maybe_seconds")]
+    pub store_ttl: Option<Duration>,
+    /// Whether reading an item renews its life, unless the read says otherwise.
+    pub store_refresh: bool,
+    /// How often expired items are removed in the background.
+    #[serde(with = "seconds")]
+    pub store_sweep: Duration,
 }
 
 impl Default for Settings {
@@ -49,14 +58,18 @@ impl Default for Settings {
             compression: Compression::default(),
             grace: Duration::from_secs(60),
             background: true,
+            store_ttl: None,
+            store_refresh: true,
+            store_sweep: Duration::from_secs(300),
         }
     }
 }
 
 impl Settings {
     /// Reads `CHUNKPOINT_CACHE_BYTES`, `_MAX_HISTORY`, `_MAX_AGE` (seconds),
-    /// `_COMPRESSION` (`none`, `lz4`, `zstd`), `_GRACE` (seconds) and
-    /// `_BACKGROUND` (`true`, `false`); what is not set keeps its default.
+    /// `_COMPRESSION` (`none`, `lz4`, `zstd`), `_GRACE` (seconds), `_BACKGROUND`
+    /// (`true`, `false`), `_STORE_TTL` (seconds), `_STORE_REFRESH` (`true`, `false`)
+    /// and `_STORE_SWEEP` (seconds); what is not set keeps its default.
     ///
     /// # Errors
     /// `InvalidInput` that names the variable and what it accepts.
@@ -74,13 +87,16 @@ impl Settings {
     }
 
     /// The names [`set`](Self::set) knows.
-    pub const OPTIONS: [&'static str; 6] = [
+    pub const OPTIONS: [&'static str; 9] = [
         "cache_bytes",
         "max_history",
         "max_age",
         "compression",
         "grace",
         "background",
+        "store_ttl",
+        "store_refresh",
+        "store_sweep",
     ];
 
     /// Sets one field from text, as a URL option or environment variable gives
@@ -99,6 +115,10 @@ impl Settings {
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                 .ok_or_else(|| Error::invalid("a number of seconds is expected"))
         };
+        let truth = || {
+            text.parse::<bool>()
+                .map_err(|_| Error::invalid("true or false is expected"))
+        };
         match name {
             "cache_bytes" => self.cache_bytes = number(text)?,
             "max_history" => self.max_history = Some(number(text)?),
@@ -112,11 +132,10 @@ impl Settings {
                     _ => return Err(Error::invalid("one of none, lz4, zstd is expected")),
                 }
             }
-            "background" => {
-                self.background = text
-                    .parse()
-                    .map_err(|_| Error::invalid("true or false is expected"))?;
-            }
+            "background" => self.background = truth()?,
+            "store_ttl" => self.store_ttl = Some(duration()?),
+            "store_refresh" => self.store_refresh = truth()?,
+            "store_sweep" => self.store_sweep = duration()?,
             _ => {
                 return Err(Error::invalid(format!(
                     "unknown option {}; known are {}",

@@ -32,6 +32,9 @@
 //! * An item that has expired by the time given with a call counts as not there
 //!   for expectations and for [`namespaces`](StoreBackend::namespaces); reads may
 //!   still give it, and the engine drops it.
+//! * Time is what the caller says it is. Garbage is as old as the change that made it
+//!   so, by the time given with that change, not by the storage's clock. No time is
+//!   [`MOST_MS`] or more.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +50,10 @@ use crate::types::{MAX_ID_BYTES, check_id};
 
 /// Write ids that a row remembers, its version among them.
 pub const REMEMBERED: usize = 4;
+
+/// Where times end, in milliseconds since 1970: below it, every number is exact for
+/// storage that knows only floats, and positive for one that knows only signs.
+pub const MOST_MS: u64 = 1 << 53;
 
 /// A path of labels, such as `users / ada / preferences`.
 ///
@@ -208,8 +215,10 @@ pub struct PutItem {
     /// The chunks of the pack named by `row.version`; the position is the ordinal.
     pub chunks: Vec<Bytes>,
     /// The value, for a backend that keeps it in a form its users can query or
-    /// that pre-filters with it. The body holds it too, and is the truth.
-    pub value: Arc<Map<String, Value>>,
+    /// that pre-filters with it. The body holds it too, and is the truth. `None`
+    /// after a patch of a large value, most of which was not read: what the backend
+    /// keeps of it is then out of date, and must not rule the item out.
+    pub value: Option<Arc<Map<String, Value>>>,
 }
 
 /// A change of one item.

@@ -11,7 +11,7 @@ use crate::backend::{Alter, Altered, Change, Detail, ListRecords, Pick, RecordKe
 use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result, quote};
-use crate::filter;
+use crate::json;
 use crate::snapshot::Snapshot;
 use crate::types::{check_checkpoint_id, check_id};
 
@@ -192,7 +192,7 @@ impl Thread {
                             }
                             match snapshot.metadata().await {
                                 Ok(metadata) => {
-                                    filter::matches(&filter, &metadata).then_some(Ok(snapshot))
+                                    json::matches(&filter, &metadata).then_some(Ok(snapshot))
                                 }
                                 Err(error) => Some(Err(error)),
                             }

@@ -11,6 +11,12 @@
 //! * [`engine_suite`](mod@engine_suite): one test for everything else that a
 //!   [`Memory`](chunkpoint_core::Memory) promises. [`engine_suite!`] runs both.
 //! * [`model`]: random operations against plain maps; part of the same.
+//! * [`mod@store_backend_suite`]: one test for each promise of
+//!   [`StoreBackend`](chunkpoint_core::store_backend::StoreBackend), the long-term
+//!   store's side of a backend, with [`store_backend_suite!`].
+//! * [`mod@store_suite`]: one test for each behaviour of the long-term
+//!   [`Store`](chunkpoint_core::store::Store) itself, and [`store_model`]: random
+//!   operations on it against a plain map. [`store_suite!`] runs both.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,4 +30,8 @@ pub mod deterministic;
 pub mod engine_suite;
 pub mod model;
 pub mod objects;
+pub mod store_backend_suite;
+pub mod store_model;
+pub mod store_suite;
 pub mod target;
+pub mod watched;

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use chunkpoint_core::backend::{Capabilities, CheckpointBackend};
 use chunkpoint_core::layers::{Layer, Layered, Metrics, MetricsSnapshot};
+use chunkpoint_core::store::Store;
 use chunkpoint_core::{Memory, Saver, Settings};
 
 use crate::backend_suite::Fixture;
 use crate::deterministic::{ManualClock, SeededEntropy};
+use crate::watched::{Watch, Watched};
 
 /// One isolated, empty store, with memories on it that share a manual clock
 /// and seeded randomness. Nothing runs in the background unless asked.
@@ -20,6 +22,9 @@ pub struct Target {
     fixture: Arc<dyn AnyFixture>,
     backend: Arc<dyn CheckpointBackend>,
     metrics: Metrics,
+    /// As `backend`, for memories whose long-term store is used.
+    watched: Arc<dyn CheckpointBackend>,
+    watch: Arc<Watch>,
     clock: Arc<ManualClock>,
     entropy: Arc<SeededEntropy>,
 }
@@ -56,12 +61,17 @@ impl Target {
 
     async fn on(name: &str, fixture: Arc<dyn AnyFixture>) -> Self {
         let metrics = Metrics::new();
-        let backend = Layered::new(fixture.open().await, metrics.clone());
+        let opened = fixture.open().await;
+        let watch = Arc::new(Watch::default());
+        let watched = Arc::new(Watched::new(opened.clone(), watch.clone()));
+        let backend = Layered::new(opened, metrics.clone());
         Self {
             name: name.to_owned(),
             fixture,
             backend: Arc::new(backend),
             metrics,
+            watched,
+            watch,
             clock: Arc::default(),
             entropy: Arc::new(SeededEntropy::new(0x00c0_ffee)),
         }
@@ -90,6 +100,27 @@ impl Target {
             .entropy(self.entropy.clone())
             .build()
             .expect("the settings of a behaviour make sense")
+    }
+
+    /// The long-term store, through a memory of its own: nothing is in its cache.
+    pub fn store(&self) -> Store {
+        self.store_with(self.settings())
+    }
+
+    /// As [`store`](Self::store), with settings.
+    pub fn store_with(&self, settings: Settings) -> Store {
+        let store = self.store_memory(settings).store();
+        store.expect("the backend must have a long-term store")
+    }
+
+    /// A memory whose long-term store is [watched](Self::watch).
+    pub fn store_memory(&self, settings: Settings) -> Memory {
+        self.memory_on(self.watched.clone(), settings)
+    }
+
+    /// What was asked of the long-term store.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// The contract, on a memory of its own.

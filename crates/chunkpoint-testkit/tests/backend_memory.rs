@@ -22,3 +22,4 @@ impl Fixture for Memory {
 }
 
 chunkpoint_testkit::backend_suite!(Memory);
+chunkpoint_testkit::store_backend_suite!(Memory);

@@ -11,7 +11,7 @@ use super::{CheckpointTuple, Config, ListQuery, Saver, Write};
 use crate::backend::{Detail, ListRecords, ListThreads, PendingWrite, Pick, RecordKey, RecordRow};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::filter;
+use crate::json;
 use crate::thread::Thread;
 use crate::types::{Item, check_checkpoint_id, check_id};
 use crate::wire::{Put, Reader};
@@ -140,7 +140,7 @@ impl Saver {
                             };
                             match found {
                                 Ok(tuple) => {
-                                    filter::matches(&filter, &tuple.metadata).then_some(Ok(tuple))
+                                    json::matches(&filter, &tuple.metadata).then_some(Ok(tuple))
                                 }
                                 Err(error) => Some(Err(error.operation("list"))),
                             }

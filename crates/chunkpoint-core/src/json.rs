@@ -1,4 +1,6 @@
-//! Equality of JSON as the metadata filter means it.
+//! Equality and order of JSON as filters mean them.
+
+use std::cmp::Ordering;
 
 use serde_json::{Map, Number, Value};
 
@@ -24,11 +26,17 @@ pub(crate) fn equal(a: &Value, b: &Value) -> bool {
 }
 
 fn equal_numbers(a: &Number, b: &Number) -> bool {
-    // Integers beyond 2^53 are compared as integers: as floats, neighbours meet.
+    compare_numbers(a, b) == Some(Ordering::Equal)
+}
+
+/// The order of two numbers, exact: integers beyond 2^53 are compared as integers,
+/// because as floats, neighbours meet.
+pub(crate) fn compare_numbers(a: &Number, b: &Number) -> Option<Ordering> {
     match (integer(a), integer(b)) {
-        (Some(a), Some(b)) => a == b,
-        (None, None) => a.as_f64() == b.as_f64(),
-        _ => false,
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        // What is no integer here has a fraction or is beyond all integers of 64 bits:
+        // the float nearest to an integer decides.
+        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
     }
 }
 
