@@ -196,6 +196,10 @@ fn check_commit(commit: &Commit) -> Result<()> {
 
 #[async_trait]
 impl CheckpointBackend for FsBackend {
+    fn store(self: Arc<Self>) -> Option<Arc<dyn chunkpoint_core::store_backend::StoreBackend>> {
+        Some(self)
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new("file");
         capabilities.durability = vec![Durability::Buffered, Durability::Process, Durability::Disk];

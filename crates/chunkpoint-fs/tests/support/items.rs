@@ -1,7 +1,6 @@
 //! What the tests of the long-term store share.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use chunkpoint_core::backend::PackId;
@@ -43,7 +42,7 @@ pub(crate) fn put(key: ItemKey, now: u64, body: impl Into<Bytes>, chunks: Vec<By
         },
         expect: Expect::Any,
         chunks,
-        value: Arc::default(),
+        value: None,
     }
 }
 
