@@ -27,7 +27,8 @@ use crate::{chunks, condemned, threads};
 /// Most bytes of a chunk, a body, or all of one commit.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Checkpoints in a directory: one append-only, checksummed log per thread.
+/// Checkpoints and the long-term store in a directory: one append-only, checksummed
+/// log per thread, one file of items per namespace.
 ///
 /// Several backends, in one process or several, may use a directory at once.
 /// Small reads of what the system has in memory are done where the caller runs;
@@ -105,9 +106,13 @@ impl FsBackend {
             .map_err(|error| error.operation("bytes_at_rest"))
     }
 
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// Runs `work`, a small read, where the caller runs; `None` if that would
     /// wait for the device.
-    fn now<T>(
+    pub(crate) fn now<T>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&Store) -> Result<T>,
@@ -120,7 +125,7 @@ impl FsBackend {
     }
 
     /// Runs `work` where it may block.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&Store, &Caller) -> Result<T> + Send + 'static,
@@ -191,6 +196,10 @@ fn check_commit(commit: &Commit) -> Result<()> {
 
 #[async_trait]
 impl CheckpointBackend for FsBackend {
+    fn store(self: Arc<Self>) -> Option<Arc<dyn chunkpoint_core::store_backend::StoreBackend>> {
+        Some(self)
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new("file");
         capabilities.durability = vec![Durability::Buffered, Durability::Process, Durability::Disk];

@@ -26,7 +26,8 @@ pub struct FsConfig {
     /// system until `close`.
     #[serde(default)]
     pub durability: Durability,
-    /// Most log files kept open between operations (128).
+    /// Most log files kept open between operations, and most files of the long-term
+    /// store (128).
     #[serde(default = "open_files")]
     pub open_files: usize,
 }
@@ -136,7 +137,8 @@ impl FsBuilder {
         self
     }
 
-    /// Most log files kept open between operations; 128 unless told otherwise.
+    /// Most log files kept open between operations, and most files of the long-term
+    /// store; 128 unless told otherwise.
     #[must_use]
     pub fn open_files(mut self, open_files: usize) -> Self {
         self.config.open_files = open_files;

@@ -38,6 +38,7 @@ pub(crate) struct Dir {
     pub(crate) counters: Arc<Counters>,
     stripes: Vec<Mutex<Option<File>>>,
     catalog: Mutex<Option<File>>,
+    names: Mutex<Option<File>>,
 }
 
 impl Dir {
@@ -55,6 +56,7 @@ impl Dir {
             counters,
             stripes: (0..STRIPES).map(|_| Mutex::new(None)).collect(),
             catalog: Mutex::new(None),
+            names: Mutex::new(None),
         };
         if !root.is_dir() {
             fs::create_dir_all(root).map_err(failed)?;
@@ -69,7 +71,7 @@ impl Dir {
             }
             dir.write_marker().map_err(failed)?;
         }
-        for sub in ["locks", "t", "trash"] {
+        for sub in ["locks", "t", "s", "trash"] {
             match fs::create_dir_all(root.join(sub)) {
                 // Reading needs none of them.
                 Err(error) if is_read_only(&error) => {}
@@ -185,7 +187,7 @@ impl Dir {
     /// Makes sure that a directory below the root exists.
     pub(crate) fn make_dir(&self, name: &str) -> Result<()> {
         match fs::create_dir(self.root.join(name)) {
-            Ok(()) => self.sync_dir("t"),
+            Ok(()) => self.sync_dir(name.rsplit_once('/').map_or("", |(above, _)| above)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(from_io(format_args!("creating {name}"), error)),
         }
@@ -201,6 +203,12 @@ impl Dir {
     /// Locks the catalog of threads.
     pub(crate) fn lock_catalog(&self) -> Result<Lock<'_>> {
         self.lock_file(&self.catalog, "locks/catalog")
+    }
+
+    /// Locks the catalog of namespaces. May be taken while a stripe is held, never
+    /// the other way round.
+    pub(crate) fn lock_names(&self) -> Result<Lock<'_>> {
+        self.lock_file(&self.names, "locks/names")
     }
 
     fn lock_file<'a>(&'a self, slot: &'a Mutex<Option<File>>, name: &str) -> Result<Lock<'a>> {
@@ -224,7 +232,7 @@ impl Dir {
 
     /// Lets go of the lock files.
     pub(crate) fn close(&self) {
-        for slot in self.stripes.iter().chain([&self.catalog]) {
+        for slot in self.stripes.iter().chain([&self.catalog, &self.names]) {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }

@@ -43,6 +43,10 @@ pub(crate) enum Kind {
     State,
     /// Where packs are, by pack id.
     Table,
+    /// An entry of a namespace's items.
+    Item,
+    /// A node of a namespace's sorted items.
+    Node,
 }
 
 impl Kind {
@@ -55,6 +59,8 @@ impl Kind {
             Self::Pack => b'P',
             Self::State => b'S',
             Self::Table => b'T',
+            Self::Item => b'I',
+            Self::Node => b'N',
         }
     }
 
@@ -67,6 +73,8 @@ impl Kind {
             b'P' => Self::Pack,
             b'S' => Self::State,
             b'T' => Self::Table,
+            b'I' => Self::Item,
+            b'N' => Self::Node,
             _ => return None,
         })
     }

@@ -1,5 +1,6 @@
-//! Checkpoints on the filesystem: one append-only, checksummed log per thread,
-//! in a directory that needs no server and that several processes may share.
+//! Checkpoints and long-term memory on the filesystem: one append-only, checksummed
+//! log per thread, one file of items per namespace, in a directory that needs no
+//! server and that several processes may share.
 //!
 //! ```no_run
 //! # fn main() -> chunkpoint_core::Result<()> {
@@ -23,6 +24,11 @@
 //! grows with the logarithm of the log. A log is rewritten without what is dead
 //! once that is half of it.
 //!
+//! The long-term store keeps a file of items per namespace: a search tree in the
+//! order of the keys, and a tail to which changes are appended and which is merged
+//! into the tree from time to time. A search opens the namespaces it is of, and no
+//! others.
+//!
 //! The format is described byte by byte in `docs/format-fs.md`.
 //!
 //! # What to mind
@@ -45,6 +51,7 @@ mod error;
 #[cfg(test)]
 mod fault;
 mod frame;
+mod items;
 mod list;
 mod load;
 mod log;
@@ -53,6 +60,7 @@ mod merge;
 mod ops;
 mod order;
 mod payload;
+mod queue;
 mod row;
 mod scan;
 mod snapshot;

@@ -231,7 +231,7 @@ impl LogFile {
 }
 
 /// Opens the file of a log, for writing if the filesystem lets us.
-fn open_file(path: &Path, name: &str, wait: Wait) -> Result<Option<File>> {
+pub(crate) fn open_file(path: &Path, name: &str, wait: Wait) -> Result<Option<File>> {
     if wait == Wait::No {
         return wait::open(path);
     }
@@ -246,7 +246,7 @@ fn open_file(path: &Path, name: &str, wait: Wait) -> Result<Option<File>> {
     }
 }
 
-fn read_at(
+pub(crate) fn read_at(
     file: &File,
     offset: u64,
     len: usize,
@@ -284,12 +284,12 @@ fn read_some_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize>
 }
 
 #[cfg(unix)]
-fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
 #[cfg(windows)]
-fn write_all_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match std::os::windows::fs::FileExt::seek_write(file, bytes, offset)? {
             0 => return Err(io::ErrorKind::WriteZero.into()),

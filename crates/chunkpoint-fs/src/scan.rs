@@ -23,6 +23,8 @@ pub(crate) fn decode(frame: &Frame, place: Place) -> Option<Event> {
         Kind::Pack => Event::Pack(Pack::decode(&frame.payload, place)?),
         Kind::State => Event::State,
         Kind::Table => Event::Table,
+        // No log has any.
+        Kind::Item | Kind::Node => return None,
     })
 }
 

@@ -14,13 +14,15 @@ use crate::catalog::Catalog;
 use crate::config::FsConfig;
 use crate::dir::Dir;
 use crate::error::{closed, from_io};
+use crate::items::Spaces;
 use crate::load::{load, replay};
 use crate::log::{LogFile, Reader, identity};
 use crate::lru::{Key, Lru};
+use crate::queue::Queue;
 use crate::state::State;
 use crate::stats::Counters;
 use crate::wait::Wait;
-use crate::writer::Queue;
+use crate::writer::Op;
 
 /// Bytes of thread states that are kept.
 const STATE_BYTES: usize = 8 * 1024 * 1024;
@@ -42,7 +44,9 @@ pub(crate) struct Store {
     pub(crate) catalog: Catalog,
     files: Lru<Arc<LogFile>>,
     states: Lru<Arc<State>>,
-    pub(crate) queues: Lru<Arc<Queue>>,
+    pub(crate) queues: Lru<Arc<Queue<Op>>>,
+    /// The long-term store.
+    pub(crate) items: Spaces,
     marks: Mutex<Marks>,
     closed: AtomicBool,
 }
@@ -114,6 +118,7 @@ impl Store {
             files: Lru::new(config.open_files.max(1)),
             states: Lru::new(STATE_BYTES),
             queues: Lru::new(QUEUES),
+            items: Spaces::new(config.open_files),
             marks: Mutex::default(),
             closed: AtomicBool::new(false),
         })
@@ -275,6 +280,7 @@ impl Store {
         self.closed.store(true, Ordering::Release);
         let unsynced = std::mem::take(&mut self.marks().unsynced);
         let synced = self.sync_unsynced(unsynced);
+        let synced = synced.and(self.items.close(&self.dir));
         self.states.clear();
         self.files.clear();
         self.queues.clear();

@@ -1,13 +1,8 @@
-//! Group commit: mutations of one thread wait in a queue, and whoever comes
-//! first writes for all that came meanwhile, with one write and one sync.
-//!
-//! The work is done by a blocking task that no caller can cancel: a caller that
-//! goes away before its turn is skipped, and later its operation is complete or
-//! not there.
+//! Writing to a thread's log: mutations that wait in its queue are checked, appended
+//! with one write, synced, and answered.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkpoint_core::backend::{Alter, Altered, Commit, Committed, PutWrites};
 use chunkpoint_core::{Applied, Error, ErrorKind, Result};
@@ -18,15 +13,10 @@ use crate::error::again;
 use crate::log::LogFile;
 use crate::lru::Key;
 use crate::ops::{self, DeadChunks};
+use crate::queue::{Queued, enqueue};
 use crate::state::{Header, State};
 use crate::store::{Store, hex, log_names};
 use crate::wait::Wait;
-
-/// Operations written at once.
-const MOST_OPS: usize = 1024;
-
-/// Bytes after which a group takes no more operations.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// One mutation that waits, and who waits for it.
 #[derive(Debug)]
@@ -38,7 +28,7 @@ pub(crate) enum Op {
     Reclaim(DeadChunks, Sender<Result<bool>>),
 }
 
-impl Op {
+impl Queued for Op {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Commit(_, sender) => sender.is_closed(),
@@ -55,73 +45,6 @@ impl Op {
             }
             Self::Writes(writes, _) => writes.writes.iter().map(|write| write.value.len()).sum(),
             Self::Alter(..) | Self::Reclaim(..) => 0,
-        }
-    }
-}
-
-/// Mutations of one thread that wait.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    inner: Mutex<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    ops: VecDeque<Op>,
-    /// Whether somebody is writing, and will look here again.
-    led: bool,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next group; empty once the leader may go.
-    fn take(&self) -> Vec<Op> {
-        let waiting = &mut *self.lock();
-        let mut bytes = 0;
-        let mut ops = Vec::new();
-        while ops.len() < MOST_OPS
-            && bytes < MOST_BYTES
-            && let Some(op) = waiting.ops.pop_front()
-        {
-            if !op.is_abandoned() {
-                bytes += op.bytes();
-                ops.push(op);
-            }
-        }
-        waiting.led = !ops.is_empty();
-        ops
-    }
-}
-
-/// Leads a queue. Dropped early, by a panic or a runtime that shuts down, it
-/// lets those who wait know, and another lead.
-struct Leader {
-    queue: Arc<Queue>,
-    /// Once the queue was found empty, it may have another leader.
-    leads: bool,
-}
-
-impl Leader {
-    /// The next group; after `None` it leads no more.
-    fn next(&mut self) -> Option<Vec<Op>> {
-        let ops = self.queue.take();
-        self.leads = !ops.is_empty();
-        self.leads.then_some(ops)
-    }
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if self.leads {
-            let abandoned = {
-                let mut waiting = self.queue.lock();
-                waiting.led = false;
-                std::mem::take(&mut waiting.ops)
-            };
-            drop(abandoned);
         }
     }
 }
@@ -171,20 +94,10 @@ pub(crate) async fn submit<T: Send + 'static>(
 ) -> Result<T> {
     let (sender, receiver) = channel();
     let queue = store.queues.get_or_insert(key, Arc::default);
-    let leads = {
-        let mut waiting = queue.lock();
-        waiting.ops.push_back(op(sender));
-        !std::mem::replace(&mut waiting.led, true)
-    };
-    if leads {
-        let store = store.clone();
-        let mut leader = Leader { queue, leads: true };
-        tokio::task::spawn_blocking(move || {
-            while let Some(ops) = leader.next() {
-                write_group(&store, key, &thread, ops);
-            }
-        });
-    }
+    let store = store.clone();
+    enqueue(queue, op(sender), move |ops| {
+        write_group(&store, key, &thread, ops);
+    });
     receiver.await.unwrap_or_else(|_| {
         Err(Error::new(
             ErrorKind::Other,
@@ -195,9 +108,9 @@ pub(crate) async fn submit<T: Send + 'static>(
 
 /// An operation that was done, to be answered when it is durable, or with the
 /// error that kept it from being.
-type Answer = Box<dyn FnOnce(Option<&Error>)>;
+pub(crate) type Answer = Box<dyn FnOnce(Option<&Error>)>;
 
-fn answer<T: 'static>(sender: Sender<Result<T>>, result: Result<T>) -> Answer {
+pub(crate) fn answer<T: 'static>(sender: Sender<Result<T>>, result: Result<T>) -> Answer {
     Box::new(move |failure| {
         let result = match (result, failure) {
             (Ok(_), Some(failure)) => Err(again(failure)),

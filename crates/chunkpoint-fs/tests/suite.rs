@@ -37,3 +37,13 @@ mod engine {
     use super::Directory;
     chunkpoint_testkit::engine_suite!(Directory::new());
 }
+
+mod store {
+    use super::Directory;
+    chunkpoint_testkit::store_backend_suite!(Directory::new());
+}
+
+mod store_engine {
+    use super::Directory;
+    chunkpoint_testkit::store_suite!(Directory::new());
+}

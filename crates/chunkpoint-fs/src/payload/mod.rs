@@ -103,7 +103,7 @@ pub(crate) fn chunk_crc(pack: PackId, ordinal: u32, bytes: &[u8]) -> u32 {
 pub(crate) struct Directory(pub(crate) Vec<Slot>);
 
 impl Directory {
-    fn put(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, self.0.len() as u64);
         for slot in &self.0 {
             match slot {

@@ -6,6 +6,8 @@
 )]
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+pub(crate) mod items;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
