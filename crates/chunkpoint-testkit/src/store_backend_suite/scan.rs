@@ -168,7 +168,7 @@ pub async fn what_stays_is_given_exactly_once(fixture: &dyn Fixture) {
         found.push(row.key);
         if n.is_multiple_of(40) {
             // Behind, around and before the place where the scan is.
-            let at = (n * 7919) % 1200 | 1;
+            let at = ((n * 7919) % 1200) | 1;
             remove(&backend, name(at)).await;
             put_all(
                 &backend,
@@ -178,7 +178,7 @@ pub async fn what_stays_is_given_exactly_once(fixture: &dyn Fixture) {
                 ],
             )
             .await;
-            put(&backend, packed(name((n * 31) % 1200 & !1), None)).await;
+            put(&backend, packed(name(((n * 31) % 1200) & !1), None)).await;
         }
         n += 1;
     }
