@@ -49,10 +49,10 @@ pub async fn chunks_answers_each_name_in_order(fixture: &dyn Fixture) {
     let backend = open(fixture).await;
     let row = put(&backend, packed(key("a"), None)).await;
     let [first, second] = names(row.version).try_into().unwrap();
-    let mut beyond = second.clone();
+    let mut beyond = second;
     beyond.ordinal = 2;
     let unknown = names(write_id()).remove(0);
-    let asked = [second.clone(), unknown, first, beyond, second];
+    let asked = [second, unknown, first, beyond, second];
     let found = backend.item_chunks(&row.key, &asked).await.unwrap();
     let chunk = |n: u32| Some(bytes::Bytes::from(format!("chunk {n} of {}", row.version)));
     assert_eq!(found, [chunk(1), None, chunk(0), None, chunk(1)]);

@@ -178,7 +178,7 @@ pub async fn what_stays_is_given_exactly_once(fixture: &dyn Fixture) {
                 ],
             )
             .await;
-            put(&backend, packed(name((n * 31) % 1200 & !1), None)).await;
+            put(&backend, packed(name(((n * 31) % 1200) & !1), None)).await;
         }
         n += 1;
     }

@@ -462,8 +462,19 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> 
     if found == expected {
         return Ok(());
     }
-    // Long values would hide the difference.
-    let cut = |value: &T| -> String { format!("{value:?}").chars().take(3000).collect() };
+    // Long texts, each of one letter, would hide the difference.
+    let cut = |value: &T| {
+        let (mut shown, mut run) = (String::new(), (' ', 0));
+        for letter in format!("{value:?}").chars() {
+            run = (letter, if run.0 == letter { run.1 + 1 } else { 1 });
+            match run.1 {
+                1..=4 => shown.push(letter),
+                5 => shown.push('…'),
+                _ => {}
+            }
+        }
+        shown
+    };
     Err(format!(
         "{what} differs:\n  found    {}\n  expected {}",
         cut(found),

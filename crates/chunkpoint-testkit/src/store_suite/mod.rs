@@ -9,18 +9,16 @@
 //!
 //! # What of the peers' own tests has no counterpart here
 //!
-//! * Vector search comes later: `get_text_at_path`, `test_vector_store_initialization`,
-//!   `test_vector_insert_with_auto_embedding`, `test_vector_update_with_embedding`,
-//!   `test_vector_search_with_filters`, `test_vector_search_pagination`,
-//!   `test_vector_search_edge_cases`, `test_embed_with_path`, `test_scores`,
-//!   `test_nonnull_migrations` and the JavaScript `vector.test.ts`.
+//! * Vector search comes later, and with it: `get_text_at_path`, the vector tests of
+//!   initialisation, insertion, update, filters, pagination and edge cases,
+//!   `embed_with_path`, scores, and the JavaScript `vector.test.ts`.
 //! * `AsyncBatchedBaseStore` (its resilience, deduplication within a tick, cancellation,
 //!   and refusal of synchronous calls) is a queue for Python's event loop; here every
 //!   call is asynchronous, and [`batch`](chunkpoint_core::store::Store::batch) is
 //!   explicit.
 //! * `abatch_uses_single_pool_checkout` is about one driver's pool; that a batch is few
 //!   calls is tested.
-//! * Migrations of a peer's own schema.
+//! * `nonnull_migrations` is about a peer's own schema.
 
 pub mod batch;
 pub mod filter;

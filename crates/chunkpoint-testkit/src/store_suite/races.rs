@@ -76,7 +76,9 @@ pub async fn a_reader_gets_what_is_left(target: &Target) {
         target.watch().before_next_chunks(async move {
             match removed {
                 true => store.delete(NS, "a").await.unwrap(),
-                false => drop(put(&store, "a", json!({"small": 1})).await),
+                false => {
+                    put(&store, "a", json!({"small": 1})).await;
+                }
             }
             clock.advance(minutes(60.0));
             store.sweep().await.unwrap();
@@ -251,7 +253,7 @@ pub async fn pages_hold_what_stays_once(target: &Target) {
         let page = found(&store, search.clone()).await;
         let Some(last) = page.last() else { break };
         search = search.after(name(NS, last));
-        let n = seen.len() * 13 % 120 | 1;
+        let n = (seen.len() * 13 % 120) | 1;
         store.delete(NS, &format!("{n:03}")).await.unwrap();
         put(&store, &format!("{n:03}+"), json!({})).await;
         seen.extend(page);
