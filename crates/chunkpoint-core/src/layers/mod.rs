@@ -37,6 +37,7 @@ use crate::backend::{
     Reclaim, Reclaimed, RecordRow,
 };
 use crate::error::Result;
+use crate::store_backend::StoreBackend;
 
 pub use faults::{Fault, Faults, Rule};
 pub use metrics::{MethodMetrics, Metrics, MetricsSnapshot};
@@ -207,6 +208,11 @@ impl<L: Layer> Layered<L> {
 
 #[async_trait]
 impl<L: Layer> CheckpointBackend for Layered<L> {
+    /// That of the backend inside: layers are around checkpoints only.
+    fn store(self: Arc<Self>) -> Option<Arc<dyn StoreBackend>> {
+        self.inner.clone().store()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
