@@ -349,3 +349,58 @@ async fn a_write_with_a_hole_is_cut_at_the_hole() {
         fs::write(&log, &whole).unwrap();
     }
 }
+
+/// Wherever the write of a reclaim is cut short, what had not expired is there.
+#[tokio::test]
+async fn a_crash_in_a_reclaim_keeps_young_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = open(dir.path());
+    backend
+        .commit(root("t", &uuid(1), "", vec![]))
+        .await
+        .unwrap();
+    let incarnation = backend.incarnation("t").await.unwrap().unwrap();
+    for (idx, time_ms) in [(0, 1000), (1, 3000)] {
+        let write = PendingWrite {
+            task_id: "task".into(),
+            task_path: "".into(),
+            idx,
+            channel: "c".into(),
+            value: Bytes::from_static(b"value"),
+            replace: false,
+        };
+        let put = PutWrites {
+            thread: "t".into(),
+            key: key("", &uuid(2)),
+            write_id: PackId(unique()),
+            fresh: incarnation,
+            time_ms,
+            writes: vec![write],
+        };
+        backend.put_writes(put).await.unwrap();
+    }
+    let log = log_of(dir.path());
+    let before = fs::metadata(&log).unwrap().len() as usize;
+    let reclaim = Reclaim {
+        thread: "t".into(),
+        incarnation,
+        before_ms: 2000,
+        dead: Vec::new(),
+    };
+    backend.reclaim(reclaim).await.unwrap();
+    let whole = fs::read(&log).unwrap();
+    for len in before..=whole.len() {
+        fs::write(&log, &whole[..len]).unwrap();
+        let backend = open(dir.path());
+        backend
+            .commit(root("t", &uuid(2), "", vec![]))
+            .await
+            .unwrap();
+        let row = get(&backend, "t", &uuid(2)).await.unwrap().unwrap();
+        assert!(
+            row.writes.iter().any(|write| write.idx == 1),
+            "cut at {len} of {before}..{}",
+            whole.len()
+        );
+    }
+}
