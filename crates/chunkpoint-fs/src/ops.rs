@@ -12,7 +12,7 @@ use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
 use crate::append::{Appender, NewChunk, NewRecord};
 use crate::log::Going;
-use crate::order::{latest, seek};
+use crate::order::{seek, sure_latest};
 use crate::payload::{Action, Change, Order, Reclaim};
 use crate::row::{has_writes, read_calls, read_commit};
 use crate::state::Latest;
@@ -155,10 +155,10 @@ fn latest_id(target: &mut Appender, namespace: &str) -> Result<Option<Arc<str>>>
         return Ok(None);
     };
     match &space.latest {
-        Latest::Known(id) => Ok(id.clone()),
-        Latest::Unknown => {
+        Latest::Known(id) if target.state.holes.is_empty() => Ok(id.clone()),
+        _ => {
             let (reader, state) = target.reader()?;
-            Ok(latest(reader, state, ns)?.map(|found| found.id))
+            Ok(sure_latest(reader, state, ns)?.map(|found| found.id))
         }
     }
 }

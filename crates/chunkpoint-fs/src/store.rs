@@ -203,6 +203,11 @@ impl Store {
     fn publish(&self, key: Key, state: State) -> Arc<State> {
         let weight = state.weight();
         let state = Arc::new(state);
+        if state.holes.last().is_some_and(|(_, to)| *to == state.end) {
+            // Read without the lock, it may be a log that somebody is cutting
+            // and appending to.
+            return state;
+        }
         self.states
             .insert_unless(key, state.clone(), weight, |there| {
                 there.header == state.header && there.end > state.end
