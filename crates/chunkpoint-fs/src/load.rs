@@ -88,6 +88,8 @@ pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<State> {
                 note_hole(&mut state, scan.reader(), from, to);
                 state.end = to;
             }
+            // A state that has seen the write is replaced by the next frame.
+            Met::Void(to) => state.end = to,
             Met::Torn(_) => break,
         }
     }

@@ -48,6 +48,9 @@ pub(crate) enum Met {
     /// From here to there nothing can be read; then come whole frames again, or
     /// the end of the log, if what is before that was whole once.
     Hole(u64, u64),
+    /// Up to here a write lay that failed and was cut off; the state of before it
+    /// follows.
+    Void(u64),
     /// From here on nothing can be read: a write that was cut short.
     Torn(u64),
 }
@@ -96,11 +99,34 @@ impl<'a> Scan<'a> {
         let next = find_frame(self.reader, at + 1, self.to)?;
         self.at = next.unwrap_or(self.to);
         Ok(Some(match next {
+            Some(next) if is_void(self.reader, at, next)? => Met::Void(next),
             Some(next) => Met::Hole(at, next),
             None if self.to < self.reader.end() || is_cut_short(self.reader, at)? => Met::Torn(at),
             None => Met::Hole(at, self.to),
         }))
     }
+}
+
+/// Whether `from..to` is zeros and a state frame follows: whoever cuts off a
+/// write that failed leaves that.
+fn is_void(reader: &mut Reader, from: u64, to: u64) -> Result<bool> {
+    let is_state = |frame: Frame| frame.kind == Kind::State && frame.first;
+    if !reader.frame(to, Going::Forward)?.is_some_and(is_state) {
+        return Ok(false);
+    }
+    let mut at = from;
+    while at < to {
+        let len = (to - at).min(SECTOR);
+        let bytes = reader.bytes(at, len, Going::Forward)?;
+        let Some(bytes) = bytes.get(..len as usize) else {
+            return Ok(false);
+        };
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += len;
+    }
+    Ok(true)
 }
 
 /// The first whole frame that starts in `from..to`.

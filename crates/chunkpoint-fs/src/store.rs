@@ -1,7 +1,7 @@
 //! What all operations share: the directory, the caches, and how a thread is
 //! looked at.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +54,9 @@ struct Marks {
     writing: HashSet<Key>,
     /// Threads whose log could not be cut back after a failed write.
     poisoned: HashSet<Key>,
+    /// Threads with a failed write that was cut off, but may have been seen, and
+    /// how far it had come.
+    seen: HashMap<Key, u64>,
     /// Threads with writes that were not synced.
     unsynced: HashSet<Key>,
 }
@@ -241,6 +244,20 @@ impl Store {
     pub(crate) fn poison(&self, key: Key) {
         self.forget(&key);
         self.marks().poisoned.insert(key);
+    }
+
+    /// Remembers how far a write had come that was cut off and may have been
+    /// seen; `None` once those who saw it will find out.
+    pub(crate) fn set_seen(&self, key: Key, reached: Option<u64>) {
+        let seen = &mut self.marks().seen;
+        match reached {
+            Some(reached) => seen.insert(key, reached),
+            None => seen.remove(&key),
+        };
+    }
+
+    pub(crate) fn seen(&self, key: &Key) -> Option<u64> {
+        self.marks().seen.get(key).copied()
     }
 
     pub(crate) fn is_poisoned(&self, key: &Key) -> bool {

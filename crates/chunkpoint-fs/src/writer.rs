@@ -241,6 +241,8 @@ pub(crate) struct Group<'a> {
     thread: &'a Arc<str>,
     /// Where they go, if the thread has a log by now.
     pub(crate) target: Option<Appender>,
+    /// The state before all this.
+    before: Option<Arc<State>>,
     /// The name under which a new log is built.
     building: Option<String>,
     /// Whether something was found done already.
@@ -262,6 +264,7 @@ impl<'a> Group<'a> {
             .retryable(false));
         }
         let view = store.view(&key, thread, Wait::Yes)?;
+        let mut before = None;
         let target = match view {
             None => None,
             Some(view) => {
@@ -273,8 +276,17 @@ impl<'a> Group<'a> {
                     tracing::warn!(at, bytes, "cutting what a torn write left");
                     view.log.truncate(at)?;
                 }
+                before = Some(view.state.clone());
                 Some(Appender::new(view.log, State::clone(&view.state)))
             }
+        };
+        let target = match (target, store.seen(&key)) {
+            (Some(target), Some(reached)) => {
+                let (log, state) = forget_seen(store, key, target, reached)?;
+                before = Some(state.clone());
+                Some(Appender::new(log, State::clone(&state)))
+            }
+            (target, _) => target,
         };
         let writing = store.writing(key);
         Ok(Self {
@@ -282,6 +294,7 @@ impl<'a> Group<'a> {
             key,
             thread,
             target,
+            before,
             building: None,
             repeats: false,
             _writing: writing,
@@ -396,11 +409,21 @@ impl<'a> Group<'a> {
         if self.building.is_some() {
             return self.abandon();
         }
+        let reached = target.log.len().unwrap_or(target.state.end);
         if let Err(error) = target.log.truncate(target.start()) {
             self.store.poison(self.key);
             return Err(error
                 .context("a failed write could not be undone")
                 .applied(Applied::Unknown));
+        }
+        if let Some(before) = &self.before
+            && target.was_seen(reached)
+        {
+            let old = Appender::new(target.log.clone(), State::clone(before));
+            // If it fails, whoever writes next tries again.
+            if let Err(error) = forget_seen(self.store, self.key, old, reached) {
+                tracing::warn!(%error, "a failed write was cut off, but may be remembered");
+            }
         }
         Ok(())
     }
@@ -412,6 +435,27 @@ impl<'a> Group<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Has those forget a write who may have seen it before it was cut off.
+fn forget_seen(
+    store: &Store,
+    key: Key,
+    mut old: Appender,
+    reached: u64,
+) -> Result<(Arc<LogFile>, Arc<State>)> {
+    let end = old.state.end;
+    store.set_seen(key, Some(reached));
+    if let Err(error) = old.skip(reached) {
+        if old.log.truncate(end).is_err() {
+            store.poison(key);
+        }
+        return Err(error);
+    }
+    store.set_seen(key, None);
+    let state = Arc::new(old.state);
+    store.replace(key, old.log.clone(), State::clone(&state));
+    Ok((old.log, state))
 }
 
 #[cfg(test)]

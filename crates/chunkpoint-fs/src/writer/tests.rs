@@ -156,6 +156,62 @@ async fn a_failed_sync_of_a_new_thread_leaves_none() {
     assert_whole(dir.path(), 2).await;
 }
 
+/// What another process saw between a write and the sync that failed, it does
+/// not take for stored, whatever is written in its place.
+#[tokio::test]
+async fn a_write_that_is_cut_off_is_forgotten_by_those_who_saw_it() {
+    // As long, shorter and longer than what was seen.
+    for body in [700, 100, 3000] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, other) = (Faulty::open(dir.path()), Faulty::open(dir.path()));
+        store.fill(1, 5).await;
+        let watcher = Faulty(other.0.clone());
+        store.faults().fail_after(Call::Sync, 0);
+        store
+            .faults()
+            .before(Call::Sync, move || assert_eq!(watcher.latest_id(), "0006"));
+        let error = store.commit(commit("t", 6)).await.unwrap_err();
+        assert!(!error.is_certainly_not_applied(), "{error}");
+        store.faults().clear();
+        // A third, which knows nothing of this, goes on.
+        let third = Faulty::open(dir.path());
+        let mut next = commit("t", 7);
+        next.body = Bytes::from(vec![8; body]);
+        third.commit(next.clone()).await.unwrap();
+        let row = other.latest("t").unwrap();
+        assert_eq!((&*row.record.key.id, &row.body), ("0007", &next.body));
+        let view = other.0.view(&key_of("t"), "t", Wait::Yes).unwrap().unwrap();
+        assert!(view.state.holes.is_empty(), "{:?}", view.state.holes);
+        let key = commit("t", 6).key;
+        let gone = read_pick(
+            &mut view.reader(),
+            &view.state,
+            &Pick::At(key),
+            Detail::Writes,
+        );
+        assert_eq!(gone.unwrap(), None);
+        // And writes behind it.
+        other.commit(commit("t", 8)).await.unwrap();
+        let backend = FsBackend::open(dir.path()).unwrap();
+        let query = ListRecords {
+            thread: "t".into(),
+            namespace: None,
+            before: None,
+            limit: None,
+            hidden: true,
+            detail: Detail::Writes,
+        };
+        let rows: Vec<RecordRow> = backend
+            .list(query)
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(rows.len(), 7);
+    }
+}
+
 /// Whoever did it may have been killed before its sync.
 #[tokio::test]
 async fn what_is_found_done_is_synced_before_it_is_answered() {
