@@ -12,15 +12,15 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chunkpoint_core::Result;
 use chunkpoint_core::types::MAX_ID_BYTES;
 
 use crate::dir::Dir;
 use crate::error::from_io;
-use crate::log::LogFile;
+use crate::log::{Identity, LogFile, identity};
 use crate::wait::Wait;
 
 const NAME: &str = "threads.log";
@@ -30,6 +30,8 @@ const NAME: &str = "threads.log";
 pub(crate) struct Catalog {
     /// Up to here this process has seen whole entries.
     seen: AtomicU64,
+    /// The file whose entry in the root this process has synced.
+    settled: Mutex<Option<Identity>>,
 }
 
 /// What a page of thread ids is taken from.
@@ -64,7 +66,6 @@ impl Catalog {
         let _lock = dir.lock_catalog()?;
         let failed = |error| from_io("adding to the catalog of threads", error);
         let path = dir.path(NAME);
-        let is_new = !path.exists();
         let open = || {
             File::options()
                 .read(true)
@@ -99,8 +100,12 @@ impl Catalog {
         if dir.syncs() {
             dir.counters.synced();
             file.sync_data().map_err(failed)?;
-            if is_new {
+            let ours = identity(&file.metadata().map_err(failed)?);
+            let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+            if *settled != Some(ours) {
+                // Whoever put it there may have been killed before its sync.
                 dir.sync_dir("")?;
+                *settled = Some(ours);
             }
         }
         self.seen.store(end + entry.len() as u64, Ordering::Relaxed);

@@ -25,7 +25,11 @@ impl fmt::Debug for Hook {
 
 /// What fails in one backend.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<HashMap<Call, usize>>, Mutex<HashMap<Call, Hook>>);
+pub(crate) struct Faults(
+    Mutex<HashMap<Call, usize>>,
+    Mutex<HashMap<Call, Hook>>,
+    Mutex<Vec<String>>,
+);
 
 impl Faults {
     /// Lets `good` more of these calls succeed, and has the rest fail.
@@ -44,6 +48,17 @@ impl Faults {
     pub(crate) fn before(&self, call: Call, hook: impl FnOnce() + Send + 'static) {
         let mut hooks = self.1.lock().unwrap_or_else(PoisonError::into_inner);
         hooks.insert(call, Hook(Box::new(hook)));
+    }
+
+    /// Notes what is synced besides open logs.
+    pub(crate) fn note_sync(&self, name: impl Into<String>) {
+        let mut synced = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+        synced.push(name.into());
+    }
+
+    /// What was synced since this was asked last.
+    pub(crate) fn take_synced(&self) -> Vec<String> {
+        std::mem::take(&mut *self.2.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Called before each call.

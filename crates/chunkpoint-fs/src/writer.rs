@@ -28,6 +28,10 @@ const MOST_OPS: usize = 1024;
 /// Bytes after which a group takes no more operations.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes at the end of a log that are written once more before something in it
+/// that was found done is said to be so.
+const REWRITTEN: u64 = 64 * 1024;
+
 /// One mutation that waits, and who waits for it.
 #[derive(Debug)]
 pub(crate) enum Op {
@@ -352,7 +356,9 @@ impl<'a> Group<'a> {
         };
         if !target.is_dirty() {
             if self.repeats && self.building.is_none() {
-                let synced = self.store.make_durable(self.key, &target.log);
+                let synced = self
+                    .write_again(&target)
+                    .and_then(|()| self.make_durable(&target));
                 return synced.map_err(|error| error.applied(Applied::Unknown));
             }
             return self.abandon();
@@ -362,7 +368,7 @@ impl<'a> Group<'a> {
             self.cut_back(&target)?;
             return Err(error);
         }
-        if let Err(error) = self.store.make_durable(self.key, &target.log) {
+        if let Err(error) = self.make_durable(&target) {
             // What reached the disk is anyone's guess now, and asking again
             // would not tell: the error is reported once.
             self.cut_back(&target)?;
@@ -386,6 +392,7 @@ impl<'a> Group<'a> {
                 self.store.forget(&self.key);
                 return Err(error.applied(Applied::Unknown));
             }
+            target.log.settled.store(true, Ordering::Relaxed);
         }
         if target.is_snapshot_due() {
             let before = target.state.clone();
@@ -402,6 +409,30 @@ impl<'a> Group<'a> {
             self.store.replace(self.key, target.log, target.state);
         }
         Ok(())
+    }
+
+    /// Makes what was written as durable as was asked for.
+    fn make_durable(&self, target: &Appender) -> Result<()> {
+        self.store.make_durable(self.key, &target.log)?;
+        // A new log has no place yet.
+        if self.building.is_none() && !target.log.settled.load(Ordering::Relaxed) {
+            self.store.dir.settle_entry(&log_names(&self.key).0)?;
+            target.log.settled.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes the end of the log once more. Where a sync failed and could not be
+    /// undone, the system holds as clean what never reached the disk, and
+    /// another sync alone would not bring it there.
+    fn write_again(&self, target: &Appender) -> Result<()> {
+        if !self.store.dir.syncs() {
+            return Ok(());
+        }
+        let (start, end) = (target.state.header.start, target.state.end);
+        let from = start.max(end.saturating_sub(REWRITTEN));
+        let bytes = target.log.read(from, (end - from) as usize, Wait::Yes)?;
+        target.log.write_at(from, &bytes)
     }
 
     /// Undoes a write that failed.

@@ -222,10 +222,14 @@ async fn what_is_found_done_is_synced_before_it_is_answered() {
     let error = store.commit(commit("t", 2)).await.unwrap_err();
     assert!(!error.is_certainly_not_applied(), "{error}");
     store.faults().clear();
-    let syncs = || store.0.dir.counters.snapshot().syncs;
-    let before = syncs();
     store.fill(2, 2).await;
-    assert_eq!(syncs(), before + 1);
+    let syncs = || store.0.dir.counters.snapshot().syncs;
+    let writes = || store.0.dir.counters.snapshot().writes;
+    let before = (syncs(), writes());
+    store.fill(2, 2).await;
+    // What a failed sync left is clean to the system, so it is written again.
+    assert_eq!((syncs(), writes()), (before.0 + 1, before.1 + 1));
+    let before = before.0;
     // What is refused costs none.
     let mut late = commit("t", 3);
     late.expect_latest = Some(None);
@@ -312,4 +316,54 @@ async fn a_torn_state_frame_that_cannot_be_undone_closes_the_thread_to_writers()
     store.faults().clear();
     assert_eq!(store.latest_id(), format!("{last:04}"));
     assert_whole(dir.path(), last).await;
+}
+
+#[tokio::test]
+async fn directories_that_others_made_are_synced_before_the_first_answer() {
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("a/b/root");
+    let process = FsConfig {
+        durability: Durability::Process,
+        ..FsConfig::new(&path)
+    };
+    let other = Faulty(Arc::new(Store::open(&process).unwrap()));
+    let parents = ["a/b", "a", ""].map(|dir| outside.path().join(dir));
+    let synced = other.faults().take_synced();
+    for parent in parents {
+        let parent = std::path::absolute(parent).unwrap();
+        let parent = parent.to_string_lossy();
+        let is = |synced: &String| synced.trim_end_matches('/') == parent.trim_end_matches('/');
+        assert!(synced.iter().any(is), "{parent} is not in {synced:?}");
+    }
+    other.commit(commit("t", 1)).await.unwrap();
+    assert!(other.faults().take_synced().is_empty());
+
+    // A log that is there, in a directory that is there.
+    let shard = crate::store::log_names(&key_of("t")).0;
+    let store = Faulty::open(&path);
+    store.commit(commit("t", 2)).await.unwrap();
+    assert_eq!(store.faults().take_synced(), ["", "t", &*shard]);
+    store.commit(commit("t", 3)).await.unwrap();
+    assert!(store.faults().take_synced().is_empty());
+
+    // A log whose maker is killed before it syncs the directory.
+    let view = store.0.view(&key_of("t"), "t", Wait::Yes).unwrap().unwrap();
+    let log = store.0.log_path(&key_of("t"));
+    std::fs::copy(&log, log.with_extension("new")).unwrap();
+    std::fs::rename(log.with_extension("new"), &log).unwrap();
+    drop(view);
+    store.commit(commit("t", 4)).await.unwrap();
+    assert_eq!(store.faults().take_synced(), [&*shard]);
+
+    // A new one, in a directory and with a catalog that others made.
+    let store = Faulty::open(&path);
+    std::fs::remove_file(&log).unwrap();
+    store.commit(commit("t", 1)).await.unwrap();
+    // The root twice: for the catalog, and for the logs.
+    let synced = store.faults().take_synced();
+    assert_eq!(synced, ["", "", "t", &*shard]);
+    let twin = (0..).map(|n| format!("twin{n}"));
+    let twin = twin.into_iter().find(|id| key_of(id)[0] == key_of("t")[0]);
+    store.commit(commit(&twin.unwrap(), 1)).await.unwrap();
+    assert_eq!(store.faults().take_synced(), [&*shard]);
 }
