@@ -132,12 +132,7 @@ impl Catalog {
 
     /// Makes what was added survive the loss of power.
     pub(crate) fn sync(&self, dir: &Dir) -> Result<()> {
-        let failed = |error| from_io("syncing the catalog of threads", error);
-        match File::options().write(true).open(dir.path(NAME)) {
-            Ok(file) => file.sync_all().map_err(failed),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
+        dir.sync_file(NAME)
     }
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn compact(
             }
             copied = now.state.end;
         }
-        let _lock = store.dir.lock(&key)?;
+        let _lock = store.lock(&key)?;
         let Some(now) = look()? else {
             return Ok(None);
         };
@@ -118,7 +118,7 @@ pub(crate) fn compact(
             error.applied(Applied::Unknown)
         };
         stop(Point::Renamed).map_err(unknown)?;
-        store.dir.sync_dir(&log_names(&key).0).map_err(unknown)?;
+        store.sync_shard(&log_names(&key).0).map_err(unknown)?;
         build.target.log.unlock();
         let end = build.target.state.end;
         store.replace(key, build.target.log, build.target.state);

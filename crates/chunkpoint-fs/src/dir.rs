@@ -197,6 +197,21 @@ impl Dir {
             .map_err(|error| from_io(format_args!("syncing {name}"), error))
     }
 
+    /// Makes what was written to a file below the root survive. One that is not
+    /// there is no error.
+    pub(crate) fn sync_file(&self, name: &str) -> Result<()> {
+        let failed = |error| from_io(format_args!("syncing {name}"), error);
+        let file = match File::options().write(true).open(self.root.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        self.counters.synced();
+        #[cfg(test)]
+        self.counters.faults.note_sync(name);
+        file.sync_all().map_err(failed)
+    }
+
     /// Makes sure that a directory below the root exists.
     pub(crate) fn make_dir(&self, name: &str) -> Result<()> {
         match fs::create_dir(self.root.join(name)) {
@@ -286,6 +301,13 @@ impl Dir {
         file.lock().map_err(failed)?;
         *guard = Some(file);
         Ok(Lock { guard })
+    }
+
+    /// Returns once all who hold a lock in this process have let go of it.
+    pub(crate) fn wait_for_writers(&self) {
+        for slot in self.stripes.iter().chain([&self.catalog]) {
+            drop(slot.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Lets go of the lock files.

@@ -122,7 +122,7 @@ pub(crate) fn delete(
     incarnation: Incarnation,
 ) -> Result<()> {
     let key = key_of(thread);
-    let _lock = store.dir.lock(&key)?;
+    let _lock = store.lock(&key)?;
     caller.check()?;
     let view = store.view(&key, thread, Wait::Yes)?;
     if view.is_none_or(|view| view.state.header.incarnation != incarnation) {
@@ -133,8 +133,7 @@ pub(crate) fn delete(
     store.dir.rename(&name, &gone)?;
     store.forget(&key);
     store
-        .dir
-        .sync_dir(&shard)
+        .sync_shard(&shard)
         .map_err(|error| error.applied(Applied::Unknown))?;
     // It has ended; a leftover is removed when the directory is opened.
     if let Err(error) = store.dir.remove(&gone) {
@@ -165,7 +164,7 @@ pub(crate) fn copy(
     let outcome = (|| {
         let (log, state) = compact::copy(store, &view, &building, target, &key, fresh)?;
         store.catalog.add(&store.dir, target)?;
-        let _lock = store.dir.lock(&key)?;
+        let _lock = store.lock(&key)?;
         caller.check()?;
         if is_taken(store, &key, target, fresh)? {
             return Ok(());
@@ -176,8 +175,7 @@ pub(crate) fn copy(
         log.unlock();
         store.forget(&key);
         store
-            .dir
-            .sync_dir(&shard)
+            .sync_shard(&shard)
             .map_err(|error| error.applied(Applied::Unknown))?;
         store.make_durable(key, &log)?;
         store.replace(key, log, state);

@@ -258,8 +258,7 @@ pub(crate) struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn begin(store: &'a Store, key: Key, thread: &'a Arc<str>) -> Result<Self> {
-        store.check_open()?;
-        let lock = store.dir.lock(&key)?;
+        let lock = store.lock(&key)?;
         if store.is_poisoned(&key) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -388,7 +387,7 @@ impl<'a> Group<'a> {
                 return Err(error);
             }
             target.log.unlock();
-            if let Err(error) = self.store.dir.sync_dir(&shard) {
+            if let Err(error) = self.store.sync_shard(&shard) {
                 self.store.forget(&self.key);
                 return Err(error.applied(Applied::Unknown));
             }
