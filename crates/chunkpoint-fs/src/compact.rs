@@ -98,6 +98,9 @@ pub(crate) fn compact(
             }
             copied = now.state.end;
         }
+        // Nearly all of it goes to the disk before others have to wait for it.
+        build.target.write_out()?;
+        build.target.log.sync()?;
         let _lock = store.lock(&key)?;
         let Some(now) = look()? else {
             return Ok(None);
