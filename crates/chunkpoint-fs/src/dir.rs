@@ -125,10 +125,12 @@ impl Dir {
         Ok(true)
     }
 
-    /// Whether anything but an unfinished marker is there.
+    /// Whether anything is there but an unfinished marker, or what a filesystem
+    /// has at its root from the start.
     fn has_strangers(&self) -> io::Result<bool> {
         for entry in fs::read_dir(&self.root)? {
-            if !entry?.file_name().to_string_lossy().starts_with(MARKER) {
+            let name = entry?.file_name();
+            if !name.to_string_lossy().starts_with(MARKER) && name != "lost+found" {
                 return Ok(true);
             }
         }

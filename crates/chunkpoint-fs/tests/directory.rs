@@ -43,6 +43,13 @@ fn a_directory_of_another_program_is_refused() {
 }
 
 #[test]
+fn the_root_of_an_empty_filesystem_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    FsBackend::open(dir.path()).unwrap();
+}
+
+#[test]
 fn a_newer_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
