@@ -328,6 +328,7 @@ impl Store {
         self.states.clear();
         self.files.clear();
         self.queues.clear();
+        self.catalog.close();
         self.dir.close();
         failure.map_or(Ok(()), Err).and(synced)
     }

@@ -323,7 +323,6 @@ impl<'a> Group<'a> {
         time_ms: u64,
     ) -> Result<&mut Appender> {
         if self.target.is_none() {
-            self.store.catalog.add(&self.store.dir, self.thread)?;
             let building = format!("trash/{}.new", hex(&self.key));
             let file = self.store.dir.build(&building)?.ok_or_else(|| {
                 Error::new(
@@ -331,6 +330,9 @@ impl<'a> Group<'a> {
                     "another process is creating the thread",
                 )
             })?;
+            self.building = Some(building);
+            // From now on it is known as a thread that will have a log.
+            self.store.catalog.add(&self.store.dir, self.thread)?;
             let header = Header {
                 generation: 1,
                 incarnation: fresh,
@@ -339,7 +341,6 @@ impl<'a> Group<'a> {
                 start: Header::len_for(self.thread),
             };
             let name = log_names(&self.key).1;
-            self.building = Some(building);
             let log = LogFile::create(file, &name, header.clone(), &self.store.dir.counters)?;
             self.target = Some(Appender::new(Arc::new(log), State::new(header)));
         }

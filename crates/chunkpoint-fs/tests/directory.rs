@@ -323,6 +323,30 @@ async fn a_closed_backend_refuses_everything_and_what_it_had_is_kept() {
     assert_eq!(ids(&open(dir.path()), "t").await, ["1"]);
 }
 
+/// Short-lived threads leave nothing that listing has to read for ever.
+#[tokio::test]
+async fn the_catalog_does_not_grow_with_threads_that_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = open(dir.path());
+    for n in 0..300 {
+        let thread = format!("t{n:03}");
+        let committed = backend.commit(root(&thread, "1", "", vec![])).await;
+        if n % 10 != 0 {
+            let incarnation = committed.unwrap().incarnation;
+            backend.delete_thread(&thread, incarnation).await.unwrap();
+        }
+    }
+    let catalog = dir.path().join("threads.log");
+    assert_eq!(fs::metadata(&catalog).unwrap().len(), 300 * 12);
+    for _ in 0..2 {
+        let listed = backend.threads(listing_all()).await.unwrap();
+        assert_eq!(listed.len(), 30);
+        assert_eq!(fs::metadata(&catalog).unwrap().len(), 30 * 12);
+    }
+    backend.commit(root("t001", "1", "", vec![])).await.unwrap();
+    assert_eq!(backend.threads(listing_all()).await.unwrap().len(), 31);
+}
+
 /// Many more threads than files may be open.
 #[tokio::test]
 async fn few_files_are_kept_open() {
