@@ -251,7 +251,9 @@ impl Dir {
     /// Makes the entries of a directory below the root survive, if that was asked
     /// for, where this process did not put them there: who did may not have been
     /// asked for that, or was killed before it.
-    pub(crate) fn settle_entry(&self, name: &str) -> Result<()> {
+    ///
+    /// `now` is what the filesystem's clock says.
+    pub(crate) fn settle_entry(&self, name: &str, now: Option<SystemTime>) -> Result<()> {
         if !self.syncs() {
             return Ok(());
         }
@@ -259,8 +261,8 @@ impl Dir {
         // was in the same tick of the clock.
         let changed = fs::metadata(self.root.join(name)).and_then(|metadata| metadata.modified());
         let changed = changed.ok().filter(|time| {
-            let age = SystemTime::now().duration_since(*time);
-            age.is_ok_and(|age| age > Duration::from_secs(1))
+            let age = now.and_then(|now| now.duration_since(*time).ok());
+            age.is_some_and(|age| age > Duration::from_secs(1))
         });
         let before = self.settled().get(name).copied();
         if before.is_some_and(|before| before.is_some() && before == changed) {

@@ -225,6 +225,11 @@ impl LogFile {
         Ok(metadata.len())
     }
 
+    /// When it was written to last, by the filesystem's clock.
+    pub(crate) fn modified(&self) -> Option<std::time::SystemTime> {
+        self.file.metadata().and_then(|there| there.modified()).ok()
+    }
+
     /// The error for bytes that are not what was written.
     pub(crate) fn damaged(&self, what: &str, offset: u64) -> Error {
         Error::corrupt(format!(

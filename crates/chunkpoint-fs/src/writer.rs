@@ -416,7 +416,10 @@ impl<'a> Group<'a> {
         self.store.make_durable(self.key, &target.log)?;
         // A new log has no place yet.
         if self.building.is_none() && !target.log.settled.load(Ordering::Relaxed) {
-            self.store.dir.settle_entry(&log_names(&self.key).0)?;
+            // It was written just now.
+            let now = target.log.modified();
+            let shard = log_names(&self.key).0;
+            self.store.dir.settle_entry(&shard, now)?;
             target.log.settled.store(true, Ordering::Relaxed);
         }
         Ok(())

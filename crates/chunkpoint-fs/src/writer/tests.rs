@@ -346,13 +346,21 @@ async fn directories_that_others_made_are_synced_before_the_first_answer() {
     store.commit(commit("t", 3)).await.unwrap();
     assert!(store.faults().take_synced().is_empty());
 
+    // Nor for another handle, once the directory has not changed for a while.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    for (n, synced) in [(4, 1), (5, 0)] {
+        store.0.forget(&key_of("t"));
+        store.commit(commit("t", n)).await.unwrap();
+        assert_eq!(store.faults().take_synced().len(), synced);
+    }
+
     // A log whose maker is killed before it syncs the directory.
     let view = store.0.view(&key_of("t"), "t", Wait::Yes).unwrap().unwrap();
     let log = store.0.log_path(&key_of("t"));
     std::fs::copy(&log, log.with_extension("new")).unwrap();
     std::fs::rename(log.with_extension("new"), &log).unwrap();
     drop(view);
-    store.commit(commit("t", 4)).await.unwrap();
+    store.commit(commit("t", 6)).await.unwrap();
     assert_eq!(store.faults().take_synced(), [&*shard]);
 
     // A new one, in a directory and with a catalog that others made.
