@@ -351,11 +351,15 @@ fn is_mended(bytes: &mut [u8]) -> bool {
 }
 
 /// Gives every id that can be read, over damage.
-fn salvage(mut file: &File, mut visit: impl FnMut(&str)) -> io::Result<()> {
+fn salvage(mut file: &File, visit: impl FnMut(&str)) -> io::Result<()> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.read_to_end(&mut bytes)?;
-    let mut rest = &bytes[..];
+    salvage_bytes(&bytes, visit);
+    Ok(())
+}
+
+fn salvage_bytes(mut rest: &[u8], mut visit: impl FnMut(&str)) {
     while let Some((len, _)) = rest.split_first_chunk() {
         let len = u32::from_le_bytes(*len) as usize;
         let entry = rest.get(..len.saturating_add(8));
@@ -368,7 +372,19 @@ fn salvage(mut file: &File, mut visit: impl FnMut(&str)) -> io::Result<()> {
             None => rest = &rest[1..],
         }
     }
-    Ok(())
+}
+
+/// Reads any bytes as a catalog. What is whole before damage must be found over
+/// it as well.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let (mut first, mut all) = (Vec::new(), Vec::new());
+    let end = read_entries(bytes, |id| first.push(id.to_owned()));
+    salvage_bytes(bytes, |id| all.push(id.to_owned()));
+    assert!(all.starts_with(&first), "an entry was lost");
+    if let Ok(End::Whole(len)) = end {
+        let again: Vec<u8> = first.iter().flat_map(|id| encode(id)).collect();
+        assert!(again == bytes && len == bytes.len() as u64);
+    }
 }
 
 /// Gives the id of every log there is.
