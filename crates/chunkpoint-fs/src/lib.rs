@@ -45,6 +45,8 @@ mod error;
 #[cfg(test)]
 mod fault;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod list;
 mod load;
 mod log;
