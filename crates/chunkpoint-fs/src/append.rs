@@ -65,6 +65,8 @@ pub(crate) struct Appender {
     at: u64,
     /// Where all this began.
     start: u64,
+    /// Where its first frame ends.
+    first_end: Option<u64>,
     first: bool,
     reader: Reader,
 }
@@ -80,6 +82,7 @@ impl Appender {
             buffer: Vec::new(),
             at,
             start: at,
+            first_end: None,
             first: true,
             reader,
         }
@@ -93,6 +96,12 @@ impl Appender {
     /// Where the log ended before.
     pub(crate) fn start(&self) -> u64 {
         self.start
+    }
+
+    /// Whether somebody else may have seen a frame of it, in a file of `len`
+    /// bytes.
+    pub(crate) fn was_seen(&self, len: u64) -> bool {
+        self.first_end.is_some_and(|end| end <= len)
     }
 
     /// A reader that sees all that was appended, and the state it belongs to.
@@ -120,6 +129,7 @@ impl Appender {
         tail.iter()
             .for_each(|bytes| self.buffer.extend_from_slice(bytes));
         let end = self.at + self.buffer.len() as u64;
+        self.first_end.get_or_insert(end);
         self.state.apply(offset, end, event);
         offset
     }
@@ -364,6 +374,20 @@ impl Appender {
         self.first = true;
         self.snapshot();
         self.write_out()
+    }
+
+    /// Appends the state as of now behind `reached`, up to where a write that
+    /// was cut off had come.
+    ///
+    /// Other processes may have seen that write. What they know of the log ends
+    /// in the gap: whatever is appended next, they read this first, and forget
+    /// the write.
+    pub(crate) fn skip(&mut self, reached: u64) -> Result<()> {
+        // At least one byte, so that nobody gets here without seeing the gap.
+        let to = reached.max(self.state.end) + 1;
+        self.state.garbage += to - self.state.end;
+        (self.state.end, self.at) = (to, to);
+        self.write_snapshot()
     }
 
     /// Appends a state frame.

@@ -235,7 +235,7 @@ pub(crate) fn find_packs(
             Met::Frame(frame, Event::Pack(pack), _) if packs.remove(&pack.pack) => {
                 places.insert(pack.pack, frame.offset);
             }
-            Met::Frame(..) => {}
+            Met::Frame(..) | Met::Void(..) => {}
             Met::Hole(at, _) | Met::Torn(at) => hole = hole.or(Some(at)),
         }
     }

@@ -51,7 +51,7 @@ pub(crate) enum Point {
 }
 
 /// Rewrites a thread's log without what is dead. `None` if somebody else is
-/// doing so, or the log was replaced meanwhile: then nothing was done.
+/// doing so, or the log was replaced or cut meanwhile: then nothing was done.
 pub(crate) fn compact(
     store: &Store,
     key: Key,
@@ -90,17 +90,24 @@ pub(crate) fn compact(
             let Some(now) = look()? else {
                 return Ok(None);
             };
-            if now.state.end - copied <= LOCKED_CATCH_UP {
+            if now.state.end.saturating_sub(copied) <= LOCKED_CATCH_UP {
                 break;
             }
-            build.catch_up(&now, copied)?;
+            if !build.catch_up(&now, copied)? {
+                return Ok(None);
+            }
             copied = now.state.end;
         }
-        let _lock = store.dir.lock(&key)?;
+        // Nearly all of it goes to the disk before others have to wait for it.
+        build.target.write_out()?;
+        build.target.log.sync()?;
+        let _lock = store.lock(&key)?;
         let Some(now) = look()? else {
             return Ok(None);
         };
-        build.catch_up(&now, copied)?;
+        if !build.catch_up(&now, copied)? {
+            return Ok(None);
+        }
         stop(Point::Locked)?;
         build.target.snapshot();
         build.target.write_out()?;
@@ -114,7 +121,7 @@ pub(crate) fn compact(
             error.applied(Applied::Unknown)
         };
         stop(Point::Renamed).map_err(unknown)?;
-        store.dir.sync_dir(&log_names(&key).0).map_err(unknown)?;
+        store.sync_shard(&log_names(&key).0).map_err(unknown)?;
         build.target.log.unlock();
         let end = build.target.state.end;
         store.replace(key, build.target.log, build.target.state);
@@ -295,8 +302,12 @@ impl Build {
         Ok(())
     }
 
-    /// Does again what was appended to the old log from `from` on.
-    fn catch_up(&mut self, now: &View, from: u64) -> Result<()> {
+    /// Does again what was appended to the old log from `from` on. `false` if a
+    /// write was cut off meanwhile that may have been copied.
+    fn catch_up(&mut self, now: &View, from: u64) -> Result<bool> {
+        if now.state.end < from {
+            return Ok(false);
+        }
         let mut reader = now.reader();
         let mut tails = now.reader();
         let mut scan = Scan::new(&mut reader, from, now.state.end);
@@ -307,6 +318,7 @@ impl Build {
         while let Some(met) = scan.next()? {
             let (frame, event) = match met {
                 Met::Frame(frame, event, _) => (frame, event),
+                Met::Void(..) => return Ok(false),
                 Met::Hole(at, _) | Met::Torn(at) => return Err(now.log.damaged("a frame", at)),
             };
             match event {
@@ -351,7 +363,7 @@ impl Build {
             }
             self.target.between()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn alter_again(&mut self, alter: Alter, name: &impl Fn(u32) -> Arc<str>) -> Result<()> {

@@ -1,10 +1,12 @@
 //! The directory of a backend: its layout, its marker, its locks, and files
 //! that are built aside before they take their place.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use chunkpoint_core::backend::Durability;
 use chunkpoint_core::{Error, ErrorKind, Result};
@@ -39,6 +41,9 @@ pub(crate) struct Dir {
     stripes: Vec<Mutex<Option<File>>>,
     catalog: Mutex<Option<File>>,
     names: Mutex<Option<File>>,
+    /// Directories that this process has synced once, and when they had changed
+    /// last by then, if that can be told.
+    settled: Mutex<HashMap<String, Option<SystemTime>>>,
 }
 
 impl Dir {
@@ -57,9 +62,10 @@ impl Dir {
             stripes: (0..STRIPES).map(|_| Mutex::new(None)).collect(),
             catalog: Mutex::new(None),
             names: Mutex::new(None),
+            settled: Mutex::default(),
         };
         if !root.is_dir() {
-            fs::create_dir_all(root).map_err(failed)?;
+            dir.create_root().map_err(failed)?;
         }
         if !dir.check_marker()? {
             if dir.has_strangers().map_err(failed)? && !dir.check_marker()? {
@@ -80,6 +86,20 @@ impl Dir {
         }
         dir.sweep();
         Ok(dir)
+    }
+
+    /// Makes the root, and the directories above it that are missing, so that
+    /// they survive the loss of power: whatever is acknowledged is in them.
+    fn create_root(&self) -> io::Result<()> {
+        let root = std::path::absolute(&self.root)?;
+        let missing: Vec<&Path> = root.ancestors().take_while(|path| !path.is_dir()).collect();
+        fs::create_dir_all(&root)?;
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            #[cfg(test)]
+            self.counters.faults.note_sync(parent.to_string_lossy());
+            sync_path(parent)?;
+        }
+        Ok(())
     }
 
     /// Whether the marker is there and of this layout.
@@ -107,10 +127,12 @@ impl Dir {
         Ok(true)
     }
 
-    /// Whether anything but an unfinished marker is there.
+    /// Whether anything is there but an unfinished marker, or what a filesystem
+    /// has at its root from the start.
     fn has_strangers(&self) -> io::Result<bool> {
         for entry in fs::read_dir(&self.root)? {
-            if !entry?.file_name().to_string_lossy().starts_with(MARKER) {
+            let name = entry?.file_name();
+            if !name.to_string_lossy().starts_with(MARKER) && name != "lost+found" {
                 return Ok(true);
             }
         }
@@ -173,24 +195,87 @@ impl Dir {
     /// Makes the entries of a directory below the root survive.
     pub(crate) fn force_sync_dir(&self, name: &str) -> Result<()> {
         self.counters.synced();
-        // Directories cannot be opened as files everywhere; where they cannot,
-        // renames are durable by themselves.
-        match File::open(self.root.join(name)) {
-            Ok(dir) => dir
-                .sync_all()
-                .map_err(|e| from_io(format_args!("syncing {name}"), e)),
-            Err(_) if cfg!(not(unix)) => Ok(()),
-            Err(error) => Err(from_io(format_args!("syncing {name}"), error)),
-        }
+        #[cfg(test)]
+        self.counters.faults.note_sync(name);
+        sync_path(&self.root.join(name))
+            .map_err(|error| from_io(format_args!("syncing {name}"), error))
+    }
+
+    /// Makes what was written to a file below the root survive. One that is not
+    /// there is no error.
+    pub(crate) fn sync_file(&self, name: &str) -> Result<()> {
+        let failed = |error| from_io(format_args!("syncing {name}"), error);
+        let file = match File::options().write(true).open(self.root.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        self.counters.synced();
+        #[cfg(test)]
+        self.counters.faults.note_sync(name);
+        file.sync_all().map_err(failed)
     }
 
     /// Makes sure that a directory below the root exists.
     pub(crate) fn make_dir(&self, name: &str) -> Result<()> {
         match fs::create_dir(self.root.join(name)) {
-            Ok(()) => self.sync_dir(name.rsplit_once('/').map_or("", |(above, _)| above)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Ok(()) => self.settle_parents(name),
+            // Whoever made it may have been killed before it was synced.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.settled().contains_key(name) {
+                    return Ok(());
+                }
+                self.settle_parents(name)
+            }
             Err(error) => Err(from_io(format_args!("creating {name}"), error)),
         }
+    }
+
+    /// Makes the entry of a directory below the root survive, if that was asked
+    /// for, and those above it.
+    fn settle_parents(&self, name: &str) -> Result<()> {
+        if !self.syncs() {
+            return Ok(());
+        }
+        if !self.settled().contains_key("") {
+            self.sync_dir("")?;
+            self.settled().insert(String::new(), None);
+        }
+        self.sync_dir(name.rsplit_once('/').map_or("", |(parent, _)| parent))?;
+        self.settled().entry(name.to_owned()).or_default();
+        Ok(())
+    }
+
+    fn settled(&self) -> MutexGuard<'_, HashMap<String, Option<SystemTime>>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the entries of a directory below the root survive, if that was asked
+    /// for, where this process did not put them there: who did may not have been
+    /// asked for that, or was killed before it.
+    ///
+    /// `now` is what the filesystem's clock says.
+    pub(crate) fn settle_entry(&self, name: &str, now: Option<SystemTime>) -> Result<()> {
+        if !self.syncs() {
+            return Ok(());
+        }
+        // What changed it since the last sync shows in its time, unless that
+        // was in the same tick of the clock.
+        let changed = fs::metadata(self.root.join(name)).and_then(|metadata| metadata.modified());
+        let changed = changed.ok().filter(|time| {
+            let age = now.and_then(|now| now.duration_since(*time).ok());
+            age.is_some_and(|age| age > Duration::from_secs(1))
+        });
+        let before = self.settled().get(name).copied();
+        if before.is_some_and(|before| before.is_some() && before == changed) {
+            return Ok(());
+        }
+        if before.is_none() {
+            self.settle_parents(name)?;
+        }
+        self.sync_dir(name)?;
+        self.settled().insert(name.to_owned(), changed);
+        Ok(())
     }
 
     /// Locks the stripe of a thread against every other writer, in this process
@@ -228,6 +313,13 @@ impl Dir {
         file.lock().map_err(failed)?;
         *guard = Some(file);
         Ok(Lock { guard })
+    }
+
+    /// Returns once all who hold a lock in this process have let go of it.
+    pub(crate) fn wait_for_writers(&self) {
+        for slot in self.stripes.iter().chain([&self.catalog, &self.names]) {
+            drop(slot.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Lets go of the lock files.
@@ -304,6 +396,17 @@ impl Dir {
             Ok(bytes)
         }
         sum(&self.root).map_err(|error| from_io("adding up the files", error))
+    }
+}
+
+/// Makes the entries of a directory survive.
+fn sync_path(path: &Path) -> io::Result<()> {
+    // Directories cannot be opened as files everywhere; where they cannot,
+    // renames are durable by themselves.
+    match File::open(path) {
+        Ok(dir) => dir.sync_all(),
+        Err(_) if cfg!(not(unix)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls to the filesystem that a test has fail.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,9 +14,22 @@ pub(crate) enum Call {
     Truncate,
 }
 
+/// What a test does in the middle of something.
+struct Hook(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
 /// What fails in one backend.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<HashMap<Call, usize>>);
+pub(crate) struct Faults(
+    Mutex<HashMap<Call, usize>>,
+    Mutex<HashMap<Call, Hook>>,
+    Mutex<Vec<String>>,
+);
 
 impl Faults {
     /// Lets `good` more of these calls succeed, and has the rest fail.
@@ -30,8 +44,31 @@ impl Faults {
         left.clear();
     }
 
+    /// Runs `hook` before the next of these calls.
+    pub(crate) fn before(&self, call: Call, hook: impl FnOnce() + Send + 'static) {
+        let mut hooks = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.insert(call, Hook(Box::new(hook)));
+    }
+
+    /// Notes what is synced besides open logs.
+    pub(crate) fn note_sync(&self, name: impl Into<String>) {
+        let mut synced = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+        synced.push(name.into());
+    }
+
+    /// What was synced since this was asked last.
+    pub(crate) fn take_synced(&self) -> Vec<String> {
+        std::mem::take(&mut *self.2.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Called before each call.
     pub(crate) fn check(&self, call: Call) -> io::Result<()> {
+        let mut hooks = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let hook = hooks.remove(&call);
+        drop(hooks);
+        if let Some(Hook(hook)) = hook {
+            hook();
+        }
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match left.get_mut(&call) {
             None => Ok(()),

@@ -154,6 +154,12 @@ impl Prefix {
         })
     }
 
+    /// Whether `bytes`, all there is, may be the beginning of a prefix.
+    pub(crate) fn is_begun(bytes: &[u8]) -> bool {
+        let kind = bytes.first().is_some_and(|kind| Kind::of(*kind).is_some());
+        kind && bytes.len() < MAX_PREFIX && bytes.iter().skip(2).all(|byte| byte & 0x80 != 0)
+    }
+
     /// Bytes of the whole envelope, without a tail. `None` if it cannot be.
     pub(crate) fn envelope_len(&self) -> Option<u64> {
         self.payload.checked_add(self.len as u64 + 4)

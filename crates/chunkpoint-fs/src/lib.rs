@@ -52,6 +52,8 @@ mod error;
 mod fault;
 mod frame;
 mod items;
+#[doc(hidden)]
+pub mod fuzzing;
 mod list;
 mod load;
 mod log;

@@ -5,7 +5,7 @@ use chunkpoint_core::Result;
 
 use crate::frame::{Frame, Kind};
 use crate::log::{Going, Reader};
-use crate::scan::{Met, Scan, find_frame, is_torn_write, tail_holds};
+use crate::scan::{Met, Scan, is_torn_write, tail_holds};
 use crate::snapshot;
 use crate::state::{Header, State};
 
@@ -55,16 +55,19 @@ fn last_state(reader: &mut Reader, from: u64, block: &Bytes) -> Result<Option<St
 
 /// Applies what follows `state` in the log, up to the reader's end.
 ///
-/// What is whole behind damage counts: bytes that were acknowledged are never
-/// given up because others before them changed. Only what a torn write left at
-/// the end is, and stays where it is until a writer cuts it.
+/// What is whole behind damage counts, and so does the damage, be it at the end:
+/// bytes that were acknowledged are never given up because they or others
+/// before them changed. Only what a torn write left at the end is, and stays
+/// where it is until a writer cuts it.
 pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<State> {
     let end = reader.end();
     let mut scan = Scan::new(reader, state.end, end);
     while let Some(met) = scan.next()? {
         match met {
             Met::Frame(frame, event, frame_end) => {
-                if !tail_holds(scan.reader(), &frame)? && torn(scan.reader(), &frame, frame_end)? {
+                if !tail_holds(scan.reader(), &frame)?
+                    && is_torn_write(scan.reader(), frame.offset, frame_end)?
+                {
                     break;
                 }
                 if frame.kind == Kind::State {
@@ -85,6 +88,8 @@ pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<State> {
                 note_hole(&mut state, scan.reader(), from, to);
                 state.end = to;
             }
+            // A state that has seen the write is replaced by the next frame.
+            Met::Void(to) => state.end = to,
             Met::Torn(_) => break,
         }
     }
@@ -101,15 +106,5 @@ fn note_hole(state: &mut State, reader: &Reader, from: u64, to: u64) {
         // However much is damaged, the list stays short.
         Some(last) if is_full => last.1 = to,
         _ => state.holes.push((from, to)),
-    }
-}
-
-/// Whether a frame whose chunks are not what was written was torn, rather than
-/// damaged later.
-fn torn(reader: &mut Reader, frame: &Frame, end: u64) -> Result<bool> {
-    let to = reader.end();
-    match find_frame(reader, end, to)? {
-        None => Ok(true),
-        Some(_) => is_torn_write(reader, frame.offset, end),
     }
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use chunkpoint_core::backend::Incarnation;
@@ -83,6 +84,8 @@ pub(crate) struct LogFile {
     pub(crate) identity: Identity,
     pub(crate) header: Arc<Header>,
     counters: Arc<Counters>,
+    /// Whether this process knows that the entry in its directory survives.
+    pub(crate) settled: AtomicBool,
 }
 
 /// A log that was just opened, with what had to be read of it.
@@ -139,6 +142,7 @@ impl LogFile {
             identity: identity(&metadata),
             header: Arc::new(header),
             counters: counters.clone(),
+            settled: AtomicBool::new(false),
         };
         let len = metadata.len();
         Ok(Some(Opened { log, len, head }))
@@ -160,6 +164,7 @@ impl LogFile {
             identity: identity(&metadata),
             header: Arc::new(header),
             counters: counters.clone(),
+            settled: AtomicBool::new(false),
         };
         log.write_at(0, &log.header.encode())?;
         Ok(log)
@@ -218,6 +223,11 @@ impl LogFile {
             .metadata()
             .map_err(|error| from_io(&self.name, error))?;
         Ok(metadata.len())
+    }
+
+    /// When it was written to last, by the filesystem's clock.
+    pub(crate) fn modified(&self) -> Option<std::time::SystemTime> {
+        self.file.metadata().and_then(|there| there.modified()).ok()
     }
 
     /// The error for bytes that are not what was written.

@@ -12,7 +12,7 @@ use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
 use crate::append::{Appender, NewChunk, NewRecord};
 use crate::log::Going;
-use crate::order::{latest, seek};
+use crate::order::{seek, sure_latest};
 use crate::payload::{Action, Change, Order, Reclaim};
 use crate::row::{has_writes, read_calls, read_commit};
 use crate::state::Latest;
@@ -155,10 +155,10 @@ fn latest_id(target: &mut Appender, namespace: &str) -> Result<Option<Arc<str>>>
         return Ok(None);
     };
     match &space.latest {
-        Latest::Known(id) => Ok(id.clone()),
-        Latest::Unknown => {
+        Latest::Known(id) if target.state.holes.is_empty() => Ok(id.clone()),
+        _ => {
             let (reader, state) = target.reader()?;
-            Ok(latest(reader, state, ns)?.map(|found| found.id))
+            Ok(sure_latest(reader, state, ns)?.map(|found| found.id))
         }
     }
 }
@@ -244,17 +244,13 @@ pub(crate) fn reclaim(group: &mut Group<'_>, reclaim: DeadChunks) -> Result<bool
     let Some(target) = group.existing().filter(same) else {
         return Ok(false);
     };
-    let (mut orphans, mut kept) = (Vec::new(), Vec::new());
+    let mut orphans = Vec::new();
     for (ns, id, chain) in Appender::orphans(&target.state) {
+        // A chain goes as a whole. To drop it and append again what is young
+        // takes two frames, and a crash may leave the first alone: so it stays
+        // until all of it has expired, or a compaction leaves its old part out.
         let calls = read_calls(target.reader()?.0, chain)?;
-        let all = calls.len();
-        let late: Vec<_> = calls
-            .into_iter()
-            .filter(|call| call.time_ms > reclaim.before_ms)
-            .collect();
-        if late.len() < all {
-            let namespace = target.state.namespaces[ns as usize].name.clone();
-            kept.extend(late.into_iter().map(|call| (namespace.clone(), call)));
+        if calls.iter().all(|call| call.time_ms <= reclaim.before_ms) {
             orphans.push((ns, id));
         }
     }
@@ -264,16 +260,6 @@ pub(crate) fn reclaim(group: &mut Group<'_>, reclaim: DeadChunks) -> Result<bool
             dead: reclaim.dead,
             orphans,
         });
-    }
-    // A chain goes as a whole; what came later of it is appended again.
-    for (namespace, call) in kept {
-        target.writes(
-            &namespace,
-            &call.id,
-            call.write_id,
-            call.time_ms,
-            call.writes,
-        )?;
     }
     Ok(true)
 }

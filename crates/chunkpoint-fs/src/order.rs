@@ -395,6 +395,23 @@ pub(crate) fn latest(reader: &mut Reader, state: &State, ns: u32) -> Result<Opti
     }
 }
 
+/// The latest visible record of a namespace.
+///
+/// # Errors
+/// `Corrupt` if there is damage behind the last record that is known: one that
+/// is later may have been there.
+pub(crate) fn sure_latest(reader: &mut Reader, state: &State, ns: u32) -> Result<Option<Found>> {
+    let found = latest(reader, state, ns)?;
+    let top = state.namespaces[ns as usize].top.as_ref();
+    let last = top
+        .map_or(0, |top| top.loc)
+        .max(found.as_ref().map_or(0, |found| found.loc));
+    match state.holes.iter().find(|(from, _)| *from > last) {
+        Some((at, _)) => Err(reader.log().damaged("a frame", *at)),
+        None => Ok(found),
+    }
+}
+
 /// Finds the latest of every namespace where it is not known.
 pub(crate) fn settle(reader: &mut Reader, state: &mut State) -> Result<()> {
     for ns in 0..state.namespaces.len() {

@@ -12,7 +12,7 @@ use chunkpoint_core::backend::{
 
 use crate::frame::Kind;
 use crate::log::{Going, Reader};
-use crate::order::{latest, locate};
+use crate::order::{locate, sure_latest};
 use crate::payload::{Alter, Commit, Writes};
 use crate::state::{Found, State};
 
@@ -138,7 +138,7 @@ pub(crate) fn read_row(
 ///
 /// # Errors
 /// `Corrupt` if it cannot be read, or is not found and may have been in a
-/// damaged part of the log.
+/// damaged part of the log, or if a later one than the latest may have been.
 pub(crate) fn read_pick(
     reader: &mut Reader,
     state: &State,
@@ -151,7 +151,7 @@ pub(crate) fn read_pick(
     };
     let found = match (state.ns(namespace), id) {
         (None, _) => None,
-        (Some((ns, _)), None) => latest(reader, state, ns)?.map(|found| (ns, found)),
+        (Some((ns, _)), None) => sure_latest(reader, state, ns)?.map(|found| (ns, found)),
         (Some((ns, _)), Some(id)) => locate(reader, state, ns, id)?.map(|found| (ns, found)),
     };
     match found {

@@ -2,7 +2,7 @@
 
 use chunkpoint_core::Result;
 
-use crate::frame::{Frame, Kind, Prefix};
+use crate::frame::{Frame, Kind, MAX_PREFIX, Prefix};
 use crate::log::{Going, Reader};
 use crate::payload::{
     Alter, Commit, Directory, Pack, Place, Reclaim, Writes, chunk_crc, read_directory,
@@ -11,7 +11,10 @@ use crate::state::Event;
 use crate::table;
 
 /// Bytes that a torn write leaves as zeros come in at least these units.
-const SECTOR: usize = 512;
+const SECTOR: u64 = 512;
+
+/// No frame is shorter.
+const LEAST_FRAME: u64 = 7;
 
 /// Decodes a frame. `None` if its payload makes no sense.
 pub(crate) fn decode(frame: &Frame, place: Place) -> Option<Event> {
@@ -44,9 +47,13 @@ pub(crate) fn end_of(frame: &Frame) -> Option<u64> {
 pub(crate) enum Met {
     /// A whole frame and where it ends. Its tail was not looked at.
     Frame(Frame, Event, u64),
-    /// From here to there nothing can be read; then come whole frames again.
+    /// From here to there nothing can be read; then come whole frames again, or
+    /// the end of the log, if what is before that was whole once.
     Hole(u64, u64),
-    /// From here on nothing can be read: a torn write, or none at all.
+    /// Up to here a write lay that failed and was cut off; the state of before it
+    /// follows.
+    Void(u64),
+    /// From here on nothing can be read: a write that was cut short.
     Torn(u64),
 }
 
@@ -93,8 +100,35 @@ impl<'a> Scan<'a> {
         }
         let next = find_frame(self.reader, at + 1, self.to)?;
         self.at = next.unwrap_or(self.to);
-        Ok(Some(next.map_or(Met::Torn(at), |next| Met::Hole(at, next))))
+        Ok(Some(match next {
+            Some(next) if is_void(self.reader, at, next)? => Met::Void(next),
+            Some(next) => Met::Hole(at, next),
+            None if self.to < self.reader.end() || is_cut_short(self.reader, at)? => Met::Torn(at),
+            None => Met::Hole(at, self.to),
+        }))
     }
+}
+
+/// Whether `from..to` is zeros and a state frame follows: whoever cuts off a
+/// write that failed leaves that.
+fn is_void(reader: &mut Reader, from: u64, to: u64) -> Result<bool> {
+    let is_state = |frame: Frame| frame.kind == Kind::State && frame.first;
+    if !reader.frame(to, Going::Forward)?.is_some_and(is_state) {
+        return Ok(false);
+    }
+    let mut at = from;
+    while at < to {
+        let len = (to - at).min(SECTOR);
+        let bytes = reader.bytes(at, len, Going::Forward)?;
+        let Some(bytes) = bytes.get(..len as usize) else {
+            return Ok(false);
+        };
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += len;
+    }
+    Ok(true)
 }
 
 /// The first whole frame that starts in `from..to`.
@@ -169,14 +203,71 @@ pub(crate) fn is_torn_write(reader: &mut Reader, from: u64, to: u64) -> Result<b
             return Ok(false);
         }
     }
-    let mut at = from.next_multiple_of(SECTOR as u64);
-    while at + SECTOR as u64 <= to {
-        let bytes = reader.bytes(at, SECTOR as u64, Going::Forward)?;
-        match bytes.get(..SECTOR) {
-            Some(sector) if sector.iter().any(|byte| *byte != 0) => at += SECTOR as u64,
-            Some(_) => return Ok(true),
-            None => break,
+    has_lost_sector(reader, from, to)
+}
+
+/// Whether what lies at `at`, to the end of the log, is the beginning of a write
+/// that was cut short. No whole frame is there.
+///
+/// A process that is killed leaves a short file, and the loss of power a short
+/// file or zeros. All else was whole once, may have been acknowledged, and is
+/// damage.
+fn is_cut_short(reader: &mut Reader, at: u64) -> Result<bool> {
+    let left = reader.end() - at;
+    if left < LEAST_FRAME || has_lost_sector(reader, at, reader.end())? {
+        return Ok(true);
+    }
+    let salt = reader.log().header.salt();
+    let bytes = reader.bytes(at, MAX_PREFIX as u64, Going::Forward)?;
+    let start = &bytes[..bytes.len().min(MAX_PREFIX)];
+    if (start.len() as u64) < left.min(MAX_PREFIX as u64) {
+        // Somebody else cut it meanwhile.
+        return Ok(true);
+    }
+    let ends_inside = match Prefix::parse(salt, at, start) {
+        Some(prefix) => prefix.envelope_len().is_none_or(|len| len > left),
+        None => Prefix::is_begun(start),
+    };
+    if !ends_inside {
+        return Ok(false);
+    }
+    // So it is, unless the length is what changed.
+    let mut mended = start.to_vec();
+    for bit in 0..mended.len() * 8 {
+        mended[bit / 8] ^= 1 << (bit % 8);
+        if let Some(prefix) = Prefix::parse(salt, at, &mended)
+            && let Some(len) = prefix.envelope_len().filter(|len| *len <= left)
+        {
+            let mut envelope = reader.bytes(at, len, Going::Forward)?.to_vec();
+            let changed = mended.len().min(envelope.len());
+            envelope[..changed].copy_from_slice(&mended[..changed]);
+            if Frame::parse(salt, at, &envelope.into()).is_some() {
+                return Ok(false);
+            }
         }
+        mended[bit / 8] ^= 1 << (bit % 8);
+    }
+    Ok(true)
+}
+
+/// Whether a sector of `from..to`, where a frame begins or should, reads as
+/// zeros. Of the first and the last, only what is within counts.
+fn has_lost_sector(reader: &mut Reader, from: u64, to: u64) -> Result<bool> {
+    let mut at = from;
+    while at < to {
+        let next = (at + 1).next_multiple_of(SECTOR).min(to);
+        let bytes = reader.bytes(at, next - at, Going::Forward)?;
+        let Some(sector) = bytes.get(..(next - at) as usize) else {
+            break;
+        };
+        // No frame begins with a zero. What one ends with may be a few.
+        let counts = at == from
+            || sector.len() as u64 == SECTOR
+            || (next == reader.end() && sector.len() >= 8);
+        if counts && sector.iter().all(|byte| *byte == 0) {
+            return Ok(true);
+        }
+        at = next;
     }
     Ok(false)
 }

@@ -1,18 +1,18 @@
 //! What all operations share: the directory, the caches, and how a thread is
 //! looked at.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use chunkpoint_core::Result;
+use chunkpoint_core::{Error, Result};
 
 use crate::catalog::Catalog;
 use crate::config::FsConfig;
-use crate::dir::Dir;
+use crate::dir::{Dir, Lock};
 use crate::error::{closed, from_io};
 use crate::items::Spaces;
 use crate::load::{load, replay};
@@ -35,7 +35,7 @@ const CATCH_UP: u64 = 256 * 1024;
 
 /// Logs written but not synced that are remembered until `close`; more than
 /// that and the older ones are synced.
-const UNSYNCED: usize = 1024;
+const UNSYNCED: usize = if cfg!(test) { 64 } else { 1024 };
 
 /// The inside of a backend.
 #[derive(Debug)]
@@ -58,8 +58,15 @@ struct Marks {
     writing: HashSet<Key>,
     /// Threads whose log could not be cut back after a failed write.
     poisoned: HashSet<Key>,
+    /// Threads with a failed write that was cut off, but may have been seen, and
+    /// how far it had come.
+    seen: HashMap<Key, u64>,
     /// Threads with writes that were not synced.
     unsynced: HashSet<Key>,
+    /// Directories with entries that were not synced.
+    unsynced_dirs: HashSet<String>,
+    /// What kept earlier writes from being synced.
+    sync_failure: Option<Error>,
 }
 
 /// A thread as it is now.
@@ -208,6 +215,11 @@ impl Store {
     fn publish(&self, key: Key, state: State) -> Arc<State> {
         let weight = state.weight();
         let state = Arc::new(state);
+        if state.holes.last().is_some_and(|(_, to)| *to == state.end) {
+            // Read without the lock, it may be a log that somebody is cutting
+            // and appending to.
+            return state;
+        }
         self.states
             .insert_unless(key, state.clone(), weight, |there| {
                 there.header == state.header && there.end > state.end
@@ -243,8 +255,30 @@ impl Store {
         self.marks().poisoned.insert(key);
     }
 
+    /// Remembers how far a write had come that was cut off and may have been
+    /// seen; `None` once those who saw it will find out.
+    pub(crate) fn set_seen(&self, key: Key, reached: Option<u64>) {
+        let seen = &mut self.marks().seen;
+        match reached {
+            Some(reached) => seen.insert(key, reached),
+            None => seen.remove(&key),
+        };
+    }
+
+    pub(crate) fn seen(&self, key: &Key) -> Option<u64> {
+        self.marks().seen.get(key).copied()
+    }
+
     pub(crate) fn is_poisoned(&self, key: &Key) -> bool {
         self.marks().poisoned.contains(key)
+    }
+
+    /// Locks a thread against every other writer; fails once the backend is
+    /// closed, so that nothing is answered that closing has not synced.
+    pub(crate) fn lock(&self, key: &Key) -> Result<Lock<'_>> {
+        let lock = self.dir.lock(key)?;
+        self.check_open()?;
+        Ok(lock)
     }
 
     /// Makes what was written to a log as durable as was asked for.
@@ -252,53 +286,77 @@ impl Store {
         if self.dir.syncs() {
             return log.sync();
         }
-        let all = {
-            let mut marks = self.marks();
+        let due = {
+            let marks = &mut *self.marks();
             marks.unsynced.insert(key);
             if marks.unsynced.len() <= UNSYNCED {
                 return Ok(());
             }
-            std::mem::take(&mut marks.unsynced)
+            // What is being written may be a log that has no place yet.
+            let writing = &marks.writing;
+            marks
+                .unsynced
+                .extract_if(|other| *other != key && !writing.contains(other))
+                .collect()
         };
-        self.sync_logs(all)
+        if let Err(error) = self.sync_unsynced(due) {
+            // Nothing of this write failed: closing tells.
+            tracing::error!(%error, "earlier writes could not be synced");
+            self.marks().sync_failure.get_or_insert(error);
+        }
+        Ok(())
     }
 
-    fn sync_logs(&self, keys: HashSet<Key>) -> Result<()> {
-        for key in keys {
-            let name = log_names(&key).1;
-            let path = self.log_path(&key);
-            let counters = &self.dir.counters;
-            if let Some(opened) = LogFile::open(&path, &name, None, counters, Wait::Yes)? {
-                opened.log.sync()?;
-            }
+    /// Makes the entries of a directory of logs survive: now or by `close`, as
+    /// was asked for.
+    pub(crate) fn sync_shard(&self, shard: &str) -> Result<()> {
+        if self.dir.syncs() {
+            return self.dir.sync_dir(shard);
         }
+        self.marks().unsynced_dirs.insert(shard.to_owned());
         Ok(())
     }
 
     /// Syncs what is left to sync, and lets go of everything.
     pub(crate) fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
-        let unsynced = std::mem::take(&mut self.marks().unsynced);
+        // Whoever looked before that is done with it after this.
+        self.dir.wait_for_writers();
+        let (unsynced, failure) = {
+            let marks = &mut *self.marks();
+            (
+                std::mem::take(&mut marks.unsynced),
+                marks.sync_failure.take(),
+            )
+        };
         let synced = self.sync_unsynced(unsynced);
         let synced = synced.and(self.items.close(&self.dir));
         self.states.clear();
         self.files.clear();
         self.queues.clear();
+        self.catalog.close();
         self.dir.close();
-        synced
+        failure.map_or(Ok(()), Err).and(synced)
     }
 
+    /// Syncs logs, the directories that lead to them, and the catalog. All are
+    /// tried; the first error is told.
     fn sync_unsynced(&self, keys: HashSet<Key>) -> Result<()> {
-        if keys.is_empty() {
+        let mut dirs = std::mem::take(&mut self.marks().unsynced_dirs);
+        if keys.is_empty() && dirs.is_empty() {
             return Ok(());
         }
-        let dirs: HashSet<String> = keys.iter().map(|key| log_names(key).0).collect();
-        self.sync_logs(keys)?;
-        for name in dirs {
-            self.dir.force_sync_dir(&name)?;
+        dirs.extend(keys.iter().map(|key| log_names(key).0));
+        let mut outcome = Ok(());
+        for key in keys {
+            let synced = self.dir.sync_file(&log_names(&key).1);
+            outcome = outcome.and(synced);
         }
-        self.dir.force_sync_dir("t")?;
-        self.catalog.sync(&self.dir)
+        for name in dirs.iter().map(String::as_str).chain(["t"]) {
+            outcome = outcome.and(self.dir.force_sync_dir(name));
+        }
+        let catalog = self.catalog.sync(&self.dir);
+        outcome.and(catalog).and(self.dir.force_sync_dir(""))
     }
 }
 
@@ -314,3 +372,6 @@ impl Drop for Writing<'_> {
         self.store.marks().writing.remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,10 @@ const MOST_DEAD: usize = 16 * 1024;
 /// Candidates that are looked at together when threads are listed.
 const CANDIDATES: usize = 256;
 
+/// Threads without a log among those looked at, after which it is worth to see
+/// whether the catalog should be rewritten.
+const MANY_GONE: usize = 64;
+
 /// What is left to do of a reclaim.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -122,7 +126,7 @@ pub(crate) fn delete(
     incarnation: Incarnation,
 ) -> Result<()> {
     let key = key_of(thread);
-    let _lock = store.dir.lock(&key)?;
+    let _lock = store.lock(&key)?;
     caller.check()?;
     let view = store.view(&key, thread, Wait::Yes)?;
     if view.is_none_or(|view| view.state.header.incarnation != incarnation) {
@@ -133,8 +137,7 @@ pub(crate) fn delete(
     store.dir.rename(&name, &gone)?;
     store.forget(&key);
     store
-        .dir
-        .sync_dir(&shard)
+        .sync_shard(&shard)
         .map_err(|error| error.applied(Applied::Unknown))?;
     // It has ended; a leftover is removed when the directory is opened.
     if let Err(error) = store.dir.remove(&gone) {
@@ -165,7 +168,7 @@ pub(crate) fn copy(
     let outcome = (|| {
         let (log, state) = compact::copy(store, &view, &building, target, &key, fresh)?;
         store.catalog.add(&store.dir, target)?;
-        let _lock = store.dir.lock(&key)?;
+        let _lock = store.lock(&key)?;
         caller.check()?;
         if is_taken(store, &key, target, fresh)? {
             return Ok(());
@@ -176,8 +179,7 @@ pub(crate) fn copy(
         log.unlock();
         store.forget(&key);
         store
-            .dir
-            .sync_dir(&shard)
+            .sync_shard(&shard)
             .map_err(|error| error.applied(Applied::Unknown))?;
         store.make_durable(key, &log)?;
         store.replace(key, log, state);
@@ -206,6 +208,7 @@ fn is_taken(store: &Store, key: &Key, target: &str, fresh: Incarnation) -> Resul
 pub(crate) fn list(store: &Store, query: &ListThreads) -> Result<Vec<Arc<str>>> {
     let mut threads = Vec::new();
     let mut after = query.after.clone();
+    let (mut looked, mut gone) = (0, 0);
     while threads.len() < query.limit {
         let limit = (query.limit - threads.len()).max(CANDIDATES);
         let page = Page {
@@ -217,36 +220,58 @@ pub(crate) fn list(store: &Store, query: &ListThreads) -> Result<Vec<Arc<str>>> 
         let last = candidates.len() < limit;
         after = candidates.last().cloned();
         for thread in candidates {
-            if threads.len() < query.limit && is_listed(store, &thread, query.all)? {
-                threads.push(thread);
+            if threads.len() == query.limit {
+                break;
+            }
+            looked += 1;
+            match is_listed(store, &thread, query.all)? {
+                Listed::Yes => threads.push(thread),
+                Listed::No => {}
+                Listed::Gone => gone += 1,
             }
         }
         if last {
             break;
         }
     }
+    if gone >= MANY_GONE
+        && gone * 2 > looked
+        && let Err(error) = store.catalog.rewrite(&store.dir)
+    {
+        // It is as good as it was; perhaps nothing can be written here.
+        tracing::debug!(%error, "the catalog of threads was not rewritten");
+    }
     Ok(threads)
 }
 
-fn is_listed(store: &Store, thread: &str, all: bool) -> Result<bool> {
-    let look = || -> Result<bool> {
+/// What a thread of the catalog is.
+enum Listed {
+    Yes,
+    /// It has no visible record.
+    No,
+    /// It has no log.
+    Gone,
+}
+
+fn is_listed(store: &Store, thread: &str, all: bool) -> Result<Listed> {
+    let look = || -> Result<Listed> {
         let Some(view) = store.view(&key_of(thread), thread, Wait::Yes)? else {
-            return Ok(false);
+            return Ok(Listed::Gone);
         };
         if all {
-            return Ok(true);
+            return Ok(Listed::Yes);
         }
         let mut reader = view.reader();
         for ns in 0..view.state.namespaces.len() {
             if latest(&mut reader, &view.state, ns as u32)?.is_some() {
-                return Ok(true);
+                return Ok(Listed::Yes);
             }
         }
-        Ok(false)
+        Ok(Listed::No)
     };
     match look() {
         // It is there, and whoever opens it is told what is wrong.
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Listed::Yes),
         other => other,
     }
 }

@@ -18,6 +18,10 @@ use crate::state::{Header, State};
 use crate::store::{Store, hex, log_names};
 use crate::wait::Wait;
 
+/// Bytes at the end of a log that are written once more before something in it
+/// that was found done is said to be so.
+const REWRITTEN: u64 = 64 * 1024;
+
 /// One mutation that waits, and who waits for it.
 #[derive(Debug)]
 pub(crate) enum Op {
@@ -154,6 +158,8 @@ pub(crate) struct Group<'a> {
     thread: &'a Arc<str>,
     /// Where they go, if the thread has a log by now.
     pub(crate) target: Option<Appender>,
+    /// The state before all this.
+    before: Option<Arc<State>>,
     /// The name under which a new log is built.
     building: Option<String>,
     /// Whether something was found done already.
@@ -165,8 +171,7 @@ pub(crate) struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn begin(store: &'a Store, key: Key, thread: &'a Arc<str>) -> Result<Self> {
-        store.check_open()?;
-        let lock = store.dir.lock(&key)?;
+        let lock = store.lock(&key)?;
         if store.is_poisoned(&key) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -175,6 +180,7 @@ impl<'a> Group<'a> {
             .retryable(false));
         }
         let view = store.view(&key, thread, Wait::Yes)?;
+        let mut before = None;
         let target = match view {
             None => None,
             Some(view) => {
@@ -186,8 +192,17 @@ impl<'a> Group<'a> {
                     tracing::warn!(at, bytes, "cutting what a torn write left");
                     view.log.truncate(at)?;
                 }
+                before = Some(view.state.clone());
                 Some(Appender::new(view.log, State::clone(&view.state)))
             }
+        };
+        let target = match (target, store.seen(&key)) {
+            (Some(target), Some(reached)) => {
+                let (log, state) = forget_seen(store, key, target, reached)?;
+                before = Some(state.clone());
+                Some(Appender::new(log, State::clone(&state)))
+            }
+            (target, _) => target,
         };
         let writing = store.writing(key);
         Ok(Self {
@@ -195,6 +210,7 @@ impl<'a> Group<'a> {
             key,
             thread,
             target,
+            before,
             building: None,
             repeats: false,
             _writing: writing,
@@ -220,7 +236,6 @@ impl<'a> Group<'a> {
         time_ms: u64,
     ) -> Result<&mut Appender> {
         if self.target.is_none() {
-            self.store.catalog.add(&self.store.dir, self.thread)?;
             let building = format!("trash/{}.new", hex(&self.key));
             let file = self.store.dir.build(&building)?.ok_or_else(|| {
                 Error::new(
@@ -228,6 +243,9 @@ impl<'a> Group<'a> {
                     "another process is creating the thread",
                 )
             })?;
+            self.building = Some(building);
+            // From now on it is known as a thread that will have a log.
+            self.store.catalog.add(&self.store.dir, self.thread)?;
             let header = Header {
                 generation: 1,
                 incarnation: fresh,
@@ -236,7 +254,6 @@ impl<'a> Group<'a> {
                 start: Header::len_for(self.thread),
             };
             let name = log_names(&self.key).1;
-            self.building = Some(building);
             let log = LogFile::create(file, &name, header.clone(), &self.store.dir.counters)?;
             self.target = Some(Appender::new(Arc::new(log), State::new(header)));
         }
@@ -252,7 +269,9 @@ impl<'a> Group<'a> {
         };
         if !target.is_dirty() {
             if self.repeats && self.building.is_none() {
-                let synced = self.store.make_durable(self.key, &target.log);
+                let synced = self
+                    .write_again(&target)
+                    .and_then(|()| self.make_durable(&target));
                 return synced.map_err(|error| error.applied(Applied::Unknown));
             }
             return self.abandon();
@@ -262,7 +281,7 @@ impl<'a> Group<'a> {
             self.cut_back(&target)?;
             return Err(error);
         }
-        if let Err(error) = self.store.make_durable(self.key, &target.log) {
+        if let Err(error) = self.make_durable(&target) {
             // What reached the disk is anyone's guess now, and asking again
             // would not tell: the error is reported once.
             self.cut_back(&target)?;
@@ -282,10 +301,11 @@ impl<'a> Group<'a> {
                 return Err(error);
             }
             target.log.unlock();
-            if let Err(error) = self.store.dir.sync_dir(&shard) {
+            if let Err(error) = self.store.sync_shard(&shard) {
                 self.store.forget(&self.key);
                 return Err(error.applied(Applied::Unknown));
             }
+            target.log.settled.store(true, Ordering::Relaxed);
         }
         if target.is_snapshot_due() {
             let before = target.state.clone();
@@ -304,16 +324,53 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
+    /// Makes what was written as durable as was asked for.
+    fn make_durable(&self, target: &Appender) -> Result<()> {
+        self.store.make_durable(self.key, &target.log)?;
+        // A new log has no place yet.
+        if self.building.is_none() && !target.log.settled.load(Ordering::Relaxed) {
+            // It was written just now.
+            let now = target.log.modified();
+            let shard = log_names(&self.key).0;
+            self.store.dir.settle_entry(&shard, now)?;
+            target.log.settled.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes the end of the log once more. Where a sync failed and could not be
+    /// undone, the system holds as clean what never reached the disk, and
+    /// another sync alone would not bring it there.
+    fn write_again(&self, target: &Appender) -> Result<()> {
+        if !self.store.dir.syncs() {
+            return Ok(());
+        }
+        let (start, end) = (target.state.header.start, target.state.end);
+        let from = start.max(end.saturating_sub(REWRITTEN));
+        let bytes = target.log.read(from, (end - from) as usize, Wait::Yes)?;
+        target.log.write_at(from, &bytes)
+    }
+
     /// Undoes a write that failed.
     fn cut_back(&mut self, target: &Appender) -> Result<()> {
         if self.building.is_some() {
             return self.abandon();
         }
+        let reached = target.log.len().unwrap_or(target.state.end);
         if let Err(error) = target.log.truncate(target.start()) {
             self.store.poison(self.key);
             return Err(error
                 .context("a failed write could not be undone")
                 .applied(Applied::Unknown));
+        }
+        if let Some(before) = &self.before
+            && target.was_seen(reached)
+        {
+            let old = Appender::new(target.log.clone(), State::clone(before));
+            // If it fails, whoever writes next tries again.
+            if let Err(error) = forget_seen(self.store, self.key, old, reached) {
+                tracing::warn!(%error, "a failed write was cut off, but may be remembered");
+            }
         }
         Ok(())
     }
@@ -325,6 +382,27 @@ impl<'a> Group<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Has those forget a write who may have seen it before it was cut off.
+fn forget_seen(
+    store: &Store,
+    key: Key,
+    mut old: Appender,
+    reached: u64,
+) -> Result<(Arc<LogFile>, Arc<State>)> {
+    let end = old.state.end;
+    store.set_seen(key, Some(reached));
+    if let Err(error) = old.skip(reached) {
+        if old.log.truncate(end).is_err() {
+            store.poison(key);
+        }
+        return Err(error);
+    }
+    store.set_seen(key, None);
+    let state = Arc::new(old.state);
+    store.replace(key, old.log.clone(), State::clone(&state));
+    Ok((old.log, state))
 }
 
 #[cfg(test)]

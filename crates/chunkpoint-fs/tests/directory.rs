@@ -43,6 +43,13 @@ fn a_directory_of_another_program_is_refused() {
 }
 
 #[test]
+fn the_root_of_an_empty_filesystem_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    FsBackend::open(dir.path()).unwrap();
+}
+
+#[test]
 fn a_newer_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
@@ -146,21 +153,47 @@ async fn ids_are_no_paths() {
     );
 }
 
-/// A small filesystem of our own, or `None` where we may not mount one.
+/// A small filesystem of our own.
 struct Mounted(tempfile::TempDir);
 
+/// Set where a test runs in a namespace in which it may mount.
+const NAMESPACE: &str = "CHUNKPOINT_MOUNT_NAMESPACE";
+
 impl Mounted {
+    /// `None` where the test is over: it ran in a namespace of its own, or
+    /// nothing may be mounted here. The latter fails it if
+    /// `CHUNKPOINT_REQUIRE_MOUNTS` is 1.
     fn new(name: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
             .arg(dir.path())
             .output();
-        if !mounted.is_ok_and(|output| output.status.success()) {
-            println!("skipped {name}: mounting a tmpfs is not permitted");
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(dir));
+        }
+        let unshare = || {
+            let mut command = Command::new("unshare");
+            command.arg("-rm").env(NAMESPACE, "1");
+            command
+        };
+        let may = unshare().arg("true").output();
+        if std::env::var_os(NAMESPACE).is_none() && may.is_ok_and(|may| may.status.success()) {
+            let inside = unshare()
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", name, "--nocapture"])
+                .env("CHUNKPOINT_REQUIRE_MOUNTS", "1")
+                .status();
+            assert!(inside.unwrap().success(), "{name}, as root of a namespace");
             return None;
         }
-        Some(Self(dir))
+        let required = std::env::var_os("CHUNKPOINT_REQUIRE_MOUNTS");
+        assert!(
+            required.is_none_or(|required| required != "1"),
+            "{name}: mounting a tmpfs is not permitted, not even in a user namespace"
+        );
+        println!("skipped {name}: mounting a tmpfs is not permitted");
+        None
     }
 
     fn path(&self) -> &Path {
@@ -169,7 +202,7 @@ impl Mounted {
 
     fn read_only(&self) {
         let remounted = Command::new("mount")
-            .args(["-o", "remount,ro"])
+            .args(["-o", "remount,bind,ro"])
             .arg(self.path())
             .status()
             .unwrap();
@@ -179,7 +212,8 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).status();
+        // A blocking task may still have something open.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }
 
@@ -287,6 +321,30 @@ async fn a_closed_backend_refuses_everything_and_what_it_had_is_kept() {
     let deleted = backend.delete_thread("t", committed.incarnation).await;
     assert_eq!(deleted.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(ids(&open(dir.path()), "t").await, ["1"]);
+}
+
+/// Short-lived threads leave nothing that listing has to read for ever.
+#[tokio::test]
+async fn the_catalog_does_not_grow_with_threads_that_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = open(dir.path());
+    for n in 0..300 {
+        let thread = format!("t{n:03}");
+        let committed = backend.commit(root(&thread, "1", "", vec![])).await;
+        if n % 10 != 0 {
+            let incarnation = committed.unwrap().incarnation;
+            backend.delete_thread(&thread, incarnation).await.unwrap();
+        }
+    }
+    let catalog = dir.path().join("threads.log");
+    assert_eq!(fs::metadata(&catalog).unwrap().len(), 300 * 12);
+    for _ in 0..2 {
+        let listed = backend.threads(listing_all()).await.unwrap();
+        assert_eq!(listed.len(), 30);
+        assert_eq!(fs::metadata(&catalog).unwrap().len(), 30 * 12);
+    }
+    backend.commit(root("t001", "1", "", vec![])).await.unwrap();
+    assert_eq!(backend.threads(listing_all()).await.unwrap().len(), 31);
 }
 
 /// Many more threads than files may be open.

@@ -165,6 +165,11 @@ async fn told(backend: &FsBackend) -> String {
         row.writes
             .sort_by(|a, b| (&a.task_id, a.idx).cmp(&(&b.task_id, b.idx)));
         writeln!(out, "{row:?}").unwrap();
+        // Contents are not in the row's `Debug`.
+        writeln!(out, "  body {:?}", row.body).unwrap();
+        for write in &row.writes {
+            writeln!(out, "  write {:?}", write.value).unwrap();
+        }
     }
     let thread: std::sync::Arc<str> = "golden/ü".into();
     let query = ListCondemned {

@@ -272,6 +272,30 @@ fn what_others_do_meanwhile_is_kept() {
 }
 
 #[test]
+fn what_was_copied_is_synced_before_others_have_to_wait() {
+    let runtime = Runtime::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    runtime.block_on(filled(dir.path()));
+    let store = Store::open(&FsConfig::new(dir.path())).unwrap();
+    let key = key_of("t");
+    let view = store.view(&key, "t", Wait::Yes).unwrap().unwrap();
+    let counters = &store.dir.counters;
+    let before = counters.snapshot();
+    let done = compact(&store, key, &"t".into(), &view, &Dead::new(), 2000, |at| {
+        let now = counters.snapshot();
+        let synced = now.syncs - before.syncs;
+        match at {
+            Point::Copied => assert_eq!(synced, 0),
+            Point::Locked => assert_eq!(synced, 1),
+            Point::Synced => assert_eq!(synced, 2),
+            Point::Renamed => {}
+        }
+        Ok(())
+    });
+    assert!(done.unwrap().is_some());
+}
+
+#[test]
 fn two_compactions_do_not_meet() {
     let runtime = Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -156,6 +156,62 @@ async fn a_failed_sync_of_a_new_thread_leaves_none() {
     assert_whole(dir.path(), 2).await;
 }
 
+/// What another process saw between a write and the sync that failed, it does
+/// not take for stored, whatever is written in its place.
+#[tokio::test]
+async fn a_write_that_is_cut_off_is_forgotten_by_those_who_saw_it() {
+    // As long, shorter and longer than what was seen.
+    for body in [700, 100, 3000] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, other) = (Faulty::open(dir.path()), Faulty::open(dir.path()));
+        store.fill(1, 5).await;
+        let watcher = Faulty(other.0.clone());
+        store.faults().fail_after(Call::Sync, 0);
+        store
+            .faults()
+            .before(Call::Sync, move || assert_eq!(watcher.latest_id(), "0006"));
+        let error = store.commit(commit("t", 6)).await.unwrap_err();
+        assert!(!error.is_certainly_not_applied(), "{error}");
+        store.faults().clear();
+        // A third, which knows nothing of this, goes on.
+        let third = Faulty::open(dir.path());
+        let mut next = commit("t", 7);
+        next.body = Bytes::from(vec![8; body]);
+        third.commit(next.clone()).await.unwrap();
+        let row = other.latest("t").unwrap();
+        assert_eq!((&*row.record.key.id, &row.body), ("0007", &next.body));
+        let view = other.0.view(&key_of("t"), "t", Wait::Yes).unwrap().unwrap();
+        assert!(view.state.holes.is_empty(), "{:?}", view.state.holes);
+        let key = commit("t", 6).key;
+        let gone = read_pick(
+            &mut view.reader(),
+            &view.state,
+            &Pick::At(key),
+            Detail::Writes,
+        );
+        assert_eq!(gone.unwrap(), None);
+        // And writes behind it.
+        other.commit(commit("t", 8)).await.unwrap();
+        let backend = FsBackend::open(dir.path()).unwrap();
+        let query = ListRecords {
+            thread: "t".into(),
+            namespace: None,
+            before: None,
+            limit: None,
+            hidden: true,
+            detail: Detail::Writes,
+        };
+        let rows: Vec<RecordRow> = backend
+            .list(query)
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(rows.len(), 7);
+    }
+}
+
 /// Whoever did it may have been killed before its sync.
 #[tokio::test]
 async fn what_is_found_done_is_synced_before_it_is_answered() {
@@ -166,10 +222,14 @@ async fn what_is_found_done_is_synced_before_it_is_answered() {
     let error = store.commit(commit("t", 2)).await.unwrap_err();
     assert!(!error.is_certainly_not_applied(), "{error}");
     store.faults().clear();
-    let syncs = || store.0.dir.counters.snapshot().syncs;
-    let before = syncs();
     store.fill(2, 2).await;
-    assert_eq!(syncs(), before + 1);
+    let syncs = || store.0.dir.counters.snapshot().syncs;
+    let writes = || store.0.dir.counters.snapshot().writes;
+    let before = (syncs(), writes());
+    store.fill(2, 2).await;
+    // What a failed sync left is clean to the system, so it is written again.
+    assert_eq!((syncs(), writes()), (before.0 + 1, before.1 + 1));
+    let before = before.0;
     // What is refused costs none.
     let mut late = commit("t", 3);
     late.expect_latest = Some(None);
@@ -256,4 +316,62 @@ async fn a_torn_state_frame_that_cannot_be_undone_closes_the_thread_to_writers()
     store.faults().clear();
     assert_eq!(store.latest_id(), format!("{last:04}"));
     assert_whole(dir.path(), last).await;
+}
+
+#[tokio::test]
+async fn directories_that_others_made_are_synced_before_the_first_answer() {
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("a/b/root");
+    let process = FsConfig {
+        durability: Durability::Process,
+        ..FsConfig::new(&path)
+    };
+    let other = Faulty(Arc::new(Store::open(&process).unwrap()));
+    let parents = ["a/b", "a", ""].map(|dir| outside.path().join(dir));
+    let synced = other.faults().take_synced();
+    for parent in parents {
+        let parent = std::path::absolute(parent).unwrap();
+        let parent = parent.to_string_lossy();
+        let is = |synced: &String| synced.trim_end_matches('/') == parent.trim_end_matches('/');
+        assert!(synced.iter().any(is), "{parent} is not in {synced:?}");
+    }
+    other.commit(commit("t", 1)).await.unwrap();
+    assert!(other.faults().take_synced().is_empty());
+
+    // A log that is there, in a directory that is there.
+    let shard = crate::store::log_names(&key_of("t")).0;
+    let store = Faulty::open(&path);
+    store.commit(commit("t", 2)).await.unwrap();
+    assert_eq!(store.faults().take_synced(), ["", "t", &*shard]);
+    store.commit(commit("t", 3)).await.unwrap();
+    assert!(store.faults().take_synced().is_empty());
+
+    // Nor for another handle, once the directory has not changed for a while.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    for (n, synced) in [(4, 1), (5, 0)] {
+        store.0.forget(&key_of("t"));
+        store.commit(commit("t", n)).await.unwrap();
+        assert_eq!(store.faults().take_synced().len(), synced);
+    }
+
+    // A log whose maker is killed before it syncs the directory.
+    let view = store.0.view(&key_of("t"), "t", Wait::Yes).unwrap().unwrap();
+    let log = store.0.log_path(&key_of("t"));
+    std::fs::copy(&log, log.with_extension("new")).unwrap();
+    std::fs::rename(log.with_extension("new"), &log).unwrap();
+    drop(view);
+    store.commit(commit("t", 6)).await.unwrap();
+    assert_eq!(store.faults().take_synced(), [&*shard]);
+
+    // A new one, in a directory and with a catalog that others made.
+    let store = Faulty::open(&path);
+    std::fs::remove_file(&log).unwrap();
+    store.commit(commit("t", 1)).await.unwrap();
+    // The root twice: for the catalog, and for the logs.
+    let synced = store.faults().take_synced();
+    assert_eq!(synced, ["", "", "t", &*shard]);
+    let twin = (0..).map(|n| format!("twin{n}"));
+    let twin = twin.into_iter().find(|id| key_of(id)[0] == key_of("t")[0]);
+    store.commit(commit(&twin.unwrap(), 1)).await.unwrap();
+    assert_eq!(store.faults().take_synced(), [&*shard]);
 }
