@@ -207,6 +207,7 @@ impl<'a> Builder<'a> {
             parent,
             expect_latest,
             metadata,
+            time_ms,
         } = target;
         let engine = self.engine;
         if expect_latest.is_some() && engine.capabilities.fencing == Fencing::None {
@@ -248,7 +249,7 @@ impl<'a> Builder<'a> {
                 .any(|channel| is_delta_snapshot(&channel.content));
         let index = RecordIndex {
             parent,
-            time_ms: engine.clock.now_ms(),
+            time_ms: time_ms.unwrap_or_else(|| engine.clock.now_ms()),
             run_id: metadata.get("run_id").and_then(Json::as_str).map(Arc::from),
             delta,
             pack_bytes: total as u64,
@@ -340,6 +341,8 @@ pub(crate) struct Target {
     pub(crate) parent: Option<Arc<str>>,
     pub(crate) expect_latest: Option<Option<Arc<str>>>,
     pub(crate) metadata: Arc<JsonMap<String, Json>>,
+    /// When it was committed, if not now: an import keeps what it is told.
+    pub(crate) time_ms: Option<u64>,
 }
 
 /// The metadata key whose keys are the thread's delta channels.

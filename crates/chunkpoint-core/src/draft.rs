@@ -311,6 +311,7 @@ impl Draft {
             parent: self.parent.as_ref().map(|parent| parent.key().id.clone()),
             expect_latest: self.expect_latest,
             metadata: self.metadata,
+            time_ms: None,
         };
         let (committed, record, index) = builder.commit(record, target, origin).await?;
         thread.saw(&key.id);

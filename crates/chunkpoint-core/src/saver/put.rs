@@ -271,6 +271,7 @@ impl Put<'_> {
             parent: self.parent.map(Arc::from),
             expect_latest: None,
             metadata: self.metadata,
+            time_ms: None,
         };
         builder.commit(record, target, origin).await?;
         Ok(())
