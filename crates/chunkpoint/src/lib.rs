@@ -65,7 +65,8 @@ pub use chunkpoint_core::{
     Applied, Checkpoint, CheckpointTuple, Clock, Compression, Config, DELTA_SNAPSHOT_TAG,
     DeltaChannelHistory, Draft, Entropy, Error, ErrorKind, HistoryQuery, Item, List, ListQuery,
     Maintained, Map, Memory, MemoryBuilder, PruneStrategy, Result, Saver, Settings, Snapshot,
-    SystemClock, SystemEntropy, Thread, Value, ValueKind, Version, Write, backend, export, layers, memory, store, store_backend,
+    SystemClock, SystemEntropy, Thread, Value, ValueKind, Version, Write, backend, export, layers,
+    memory, store, store_backend,
 };
 #[cfg(feature = "fs")]
 pub use chunkpoint_fs as fs;

@@ -31,7 +31,10 @@ fn item(rng: &mut Rng) -> Item {
         }
         5 => Item::new(
             "json",
-            format!("\"{}\"", "long ".repeat(rng.below(if small { 9 } else { 9000 }) as usize)),
+            format!(
+                "\"{}\"",
+                "long ".repeat(rng.below(if small { 9 } else { 9000 }) as usize)
+            ),
         ),
         6 => Item::text(""),
         _ => Item::text(format!(
