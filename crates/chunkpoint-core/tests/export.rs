@@ -241,16 +241,23 @@ async fn a_file_made_by_hand_is_read() {
         r#"{"part":"\"base\":\"1\",\"gone\":[\"b\"]}","last":true}"#,
         r#"{"checkpoint":"3","thread":"t","time_ms":7,"channels":{"c":{"list":[]}},"more":true}"#,
         r#"{"continues":"3","withdrawn":true}"#,
+        r#"{"checkpoint":"4","thread":"t","time_ms":8,"base":"1","channels":{"a":{"version":{"bits":"7ff0000000000000"},"same":true},"b":{"entries":[["k"],[["a",{"text":"new"}],["l",{"text":"other"}]]]}}}"#,
         r#"{"item":"k","namespace":["n"],"created_ms":1,"updated_ms":2,"value":{}}"#,
         r#"{"item":"old","namespace":["n"],"created_ms":1,"updated_ms":2,"expires_ms":3,"value":{}}"#,
-        r#"{"end":true,"lines":10,"checkpoints":2,"items":2}"#,
+        r#"{"end":true,"lines":11,"checkpoints":3,"items":2}"#,
     ]);
     let to = memory();
     let count = import(&to, &text.replace('\n', "\r\n")).await.unwrap();
-    assert_eq!((count.checkpoints, count.items, count.expired), (2, 1, 1));
+    assert_eq!((count.checkpoints, count.items, count.expired), (3, 1, 1));
     let listed = to.saver().list(ListQuery::default());
     let all: Vec<_> = listed.try_collect().await.unwrap();
-    assert_eq!(all.len(), 2);
+    assert_eq!(all.len(), 3);
+    let newest = all[0].checkpoint().await.unwrap();
+    let map = [("a", Item::text("new")), ("l", Item::text("other"))];
+    let map = map.map(|(key, item)| (key.to_owned(), item));
+    assert_eq!(newest.channel_values["b"], Value::Map(BTreeMap::from(map)));
+    assert_eq!(newest.channel_versions["a"], Version::Float(f64::INFINITY));
+    let all = &all[1..];
     let values = all[1].snapshot.load().await.unwrap();
     let list = vec![Item::text("x"), Item::new("json", "1.50")];
     assert_eq!(values["a"], Value::List(list));
