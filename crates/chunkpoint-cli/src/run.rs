@@ -255,8 +255,11 @@ fn report(found: &Comparison, a: &str, b: &str, quiet: bool) -> Result<(), Failu
     Err(Failure {
         code: DIFFERENT,
         message: format!(
-            "{} differences between the first, {}, and the second, {}",
-            found.differences,
+            "{} between the first, {}, and the second, {}",
+            match found.differences {
+                1 => "1 difference".to_owned(),
+                many => format!("{many} differences"),
+            },
             redact(a),
             redact(b)
         ),

@@ -118,7 +118,7 @@ async fn differences_and_conflicts_have_their_exit_codes() {
     }
     let (a, b) = (url(&at("a")), url(&at("b")));
     let output = chunkpoint(&["verify", &a, &b]);
-    assert!(ended(&output, 3).contains("1 differences"));
+    assert!(ended(&output, 3).contains("1 difference "));
     assert!(text(&output.stdout).contains("\"messages\""));
     let said = ended(&chunkpoint(&["copy", &a, &b]), 5);
     assert!(said.contains("there already"), "{said}");

@@ -10,7 +10,7 @@ use super::items::{self, difference, scan};
 use super::line::ItemLine;
 use super::order::{Step, Threads, steps};
 use super::source::{Held, Records};
-use super::take::records_differ;
+use super::there::records_differ;
 use super::{Count, Progress, Scope};
 use crate::backend::{Incarnation, PackId, RecordKey};
 use crate::error::{Result, quote};
@@ -231,6 +231,9 @@ impl Work {
 
 /// In what two checkpoints of one name differ.
 fn differ(a: &Memory, x: &Held, b: &Memory, y: &Held) -> Result<Option<String>> {
+    if let Some(what) = records_differ(&x.record, &y.record) {
+        return Ok(Some(what));
+    }
     let (p, q) = (&x.row, &y.row);
     for (differs, what) in [
         (p.index.parent != q.index.parent, "another parent"),
@@ -242,9 +245,6 @@ fn differ(a: &Memory, x: &Held, b: &Memory, y: &Held) -> Result<Option<String>> 
         if differs {
             return Ok(Some(what.into()));
         }
-    }
-    if let Some(what) = records_differ(&x.record, &y.record) {
-        return Ok(Some(what));
     }
     let same = a.engine.writes(&p.writes)? == b.engine.writes(&q.writes)?;
     Ok((!same).then(|| "other pending writes".into()))

@@ -43,6 +43,7 @@ mod order;
 mod read;
 mod source;
 mod take;
+mod there;
 mod write;
 
 use std::fmt;

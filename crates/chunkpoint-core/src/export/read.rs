@@ -304,8 +304,8 @@ async fn base(records: &Records<'_>, key: RecordKey) -> Result<Held> {
         Error::new(
             ErrorKind::ParentGone,
             format!(
-                "it builds on checkpoint {} of thread {}, which is not there: it was removed \
-                 since it was imported, or its line is missing",
+                "it builds on checkpoint {} of thread {}, which is not there: it was removed or \
+                 replaced since it was imported, or its line is missing",
                 quote(&id),
                 quote(&records.thread)
             ),

@@ -1,9 +1,9 @@
 //! Checkpoints being read, and those read last.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::backend::{Detail, Pick, RecordKey, RecordRow};
+use crate::backend::{Detail, Incarnation, PackId, Pick, RecordKey, RecordRow};
 use crate::engine::{Engine, Source};
 use crate::error::Result;
 use crate::record::Record;
@@ -60,6 +60,9 @@ pub(super) struct Records<'a> {
     pub(super) engine: &'a Arc<Engine>,
     pub(super) thread: Arc<str>,
     held: VecDeque<Held>,
+    /// Every record that was held, as it was then: one that was replaced since is nothing
+    /// to build on.
+    known: HashMap<RecordKey, (Incarnation, PackId)>,
 }
 
 impl<'a> Records<'a> {
@@ -68,6 +71,7 @@ impl<'a> Records<'a> {
             engine,
             thread,
             held: VecDeque::new(),
+            known: HashMap::new(),
         }
     }
 
@@ -75,6 +79,8 @@ impl<'a> Records<'a> {
     pub(super) fn hold(&mut self, mut held: Held) {
         held.row.writes = Vec::new();
         let key = &held.row.record.key;
+        let content = (held.row.incarnation, held.row.record.pack);
+        self.known.insert(key.clone(), content);
         self.held.retain(|old| old.row.record.key != *key);
         if self.held.len() >= KEPT {
             self.held.pop_front();
@@ -82,7 +88,7 @@ impl<'a> Records<'a> {
         self.held.push_back(held);
     }
 
-    pub(super) fn held(&self, key: &RecordKey) -> Option<Held> {
+    fn held(&self, key: &RecordKey) -> Option<Held> {
         let mut held = self.held.iter().rev();
         held.find(|held| held.row.record.key == *key).cloned()
     }
@@ -108,11 +114,16 @@ impl<'a> Records<'a> {
             .collect()
     }
 
-    /// The record to build on, held or read.
+    /// A record to build on, which was held before: `None` if it was not, or was removed or
+    /// replaced since.
     pub(super) async fn base(&self, key: RecordKey) -> Result<Option<Held>> {
-        match self.held(&key) {
-            Some(held) => Ok(Some(held)),
-            None => Ok(self.read([key]).await?.pop().flatten()),
+        if let Some(held) = self.held(&key) {
+            return Ok(Some(held));
         }
+        let Some(known) = self.known.get(&key).copied() else {
+            return Ok(None);
+        };
+        let found = self.read([key]).await?.pop().flatten();
+        Ok(found.filter(|held| (held.row.incarnation, held.row.record.pack) == known))
     }
 }

@@ -1,6 +1,5 @@
 //! Export: checkpoints to lines.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use super::lines::Out;
 use super::order::{Step, Threads, steps};
 use super::source::{Held, Records};
 use super::{Scope, items};
-use crate::backend::{Incarnation, PackId, RecordKey};
+use crate::backend::RecordKey;
 use crate::commit::{is_delta_snapshot, load_edge, load_item};
 use crate::engine::Source;
 use crate::error::{ErrorKind, Result};
@@ -64,8 +63,6 @@ pub(super) fn json(value: &(impl serde::Serialize + ?Sized)) -> Result<Vec<u8>> 
 async fn thread(memory: &Memory, thread: Arc<str>, out: &mut Out) -> Result<()> {
     let steps = steps(&memory.engine, &thread).await?;
     let mut records = Records::new(&memory.engine, thread);
-    // A record that was replaced since it was written is nothing to build on.
-    let mut written: HashMap<RecordKey, (Incarnation, PackId)> = HashMap::new();
     for batch in steps.chunks(BATCH) {
         let key = |namespace: &Arc<str>, id: &Arc<str>| RecordKey {
             namespace: namespace.clone(),
@@ -79,14 +76,7 @@ async fn thread(memory: &Memory, thread: Arc<str>, out: &mut Out) -> Result<()> 
                 Some(id) => records.base(key(&step.namespace, id)).await?,
                 None => None,
             };
-            let base = base.filter(|base| {
-                let row = &base.row;
-                written.get(&row.record.key) == Some(&(row.incarnation, row.record.pack))
-            });
             if checkpoint(&records.thread, step, &held, base.as_ref(), out).await? {
-                let row = &held.row;
-                let content = (row.incarnation, row.record.pack);
-                written.insert(row.record.key.clone(), content);
                 records.hold(held);
             }
         }
