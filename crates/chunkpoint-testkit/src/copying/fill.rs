@@ -131,7 +131,7 @@ async fn draft(memory: &Memory, rng: &mut Rng, thread: &str, namespace: &str) {
         && let Some(parent) = draft.parent().cloned()
         && let Ok(list) = parent.list("messages").await
         && list.len() > 3
-        && !draft.parent().is_none_or(|p| p.id() == draft.id())
+        && parent.id() != draft.id()
     {
         let at = rng.below(list.len() - 2);
         let new = items(rng, 3);
