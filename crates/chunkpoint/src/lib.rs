@@ -54,6 +54,12 @@
 //! [`Memory::saver`] has LangGraph's checkpointer contract under its own names:
 //! `put`, `put_writes`, `get_tuple`, `list`, `delete_thread`,
 //! `delete_for_runs`, `copy_thread`, `prune`, `get_delta_channel_history`.
+//!
+//! # Moving
+//!
+//! [`Memory::export`] gives a whole memory as JSON lines, [`Memory::import`] takes them
+//! into any other backend, and [`Memory::compare`] proves that both hold the same; so does
+//! the command `chunkpoint`. See [`export`].
 
 use std::sync::Arc;
 
