@@ -221,6 +221,7 @@ impl<'a> Builder<'a> {
             metadata,
             tried,
             fresh,
+            time_ms,
         } = target;
         let run_id = metadata.get("run_id").and_then(Json::as_str);
         if let Some(run_id) = run_id {
@@ -273,7 +274,7 @@ impl<'a> Builder<'a> {
                 .any(|channel| is_delta_snapshot(&channel.content));
         let index = RecordIndex {
             parent,
-            time_ms: engine.clock.now_ms(),
+            time_ms: time_ms.unwrap_or_else(|| engine.clock.now_ms()),
             run_id: run_id.map(Arc::from),
             delta,
             pack_bytes: total as u64,
@@ -394,6 +395,8 @@ pub(crate) struct Target {
     pub(crate) tried: Tried,
     /// Whether there certainly was no checkpoint of this name.
     pub(crate) fresh: bool,
+    /// When it was committed, if not now: an import keeps what it is told.
+    pub(crate) time_ms: Option<u64>,
 }
 
 /// The hash of the record that was first committed under a pack id, and whether that was

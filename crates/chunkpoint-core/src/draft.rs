@@ -324,6 +324,7 @@ impl Draft {
             metadata: self.metadata,
             tried: self.tried,
             fresh: !self.named,
+            time_ms: None,
         };
         let (committed, record, index) = builder.commit(record, target, origin).await?;
         thread.saw(&key.id);

@@ -49,6 +49,7 @@ mod commit;
 mod draft;
 mod engine;
 mod error;
+pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;

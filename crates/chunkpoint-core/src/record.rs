@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::backend::{PackId, RecordKey};
 use crate::codec::Codec;
 use crate::error::{Error, Result, quote};
-use crate::tree::{Edge, Element, Ref, RefReader, RefWriter, Root, RootKind};
+use crate::tree::{Edge, Element, Hash, Ref, RefReader, RefWriter, Root, RootKind, leaf_hash};
 use crate::types::ValueKind;
 use crate::wire::{Put, Reader};
 
@@ -106,6 +106,20 @@ impl Content {
             Self::List(_) => Some(ValueKind::List),
             Self::Map(_) => Some(ValueKind::Map),
         }
+    }
+
+    /// Covers the whole value: two contents are equal exactly if these are, wherever
+    /// their bytes lie. No I/O.
+    pub(crate) fn identity(&self) -> Option<(ValueKind, Hash)> {
+        let hash = match self {
+            Self::Absent => return None,
+            Self::Item(Slot::Inline(element)) => leaf_hash(false, std::slice::from_ref(element)),
+            Self::List(Slot::Inline(edge)) | Self::Map(Slot::Inline(edge)) => edge.hash(),
+            Self::Item(Slot::Sealed(r))
+            | Self::List(Slot::Sealed(r))
+            | Self::Map(Slot::Sealed(r)) => r.hash,
+        };
+        self.kind().map(|kind| (kind, hash))
     }
 
     fn write(&self, refs: &mut RefWriter, out: &mut Vec<u8>) -> Result<()> {

@@ -51,9 +51,9 @@ mod error;
 #[cfg(test)]
 mod fault;
 mod frame;
-mod items;
 #[doc(hidden)]
 pub mod fuzzing;
+mod items;
 mod list;
 mod load;
 mod log;

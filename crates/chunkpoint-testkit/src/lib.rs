@@ -10,6 +10,7 @@
 //!   contract.
 //! * [`engine_suite`](mod@engine_suite): one test for everything else that a
 //!   [`Memory`](chunkpoint_core::Memory) promises. [`engine_suite!`] runs both.
+//! * [`copying`]: whole memories made at random, and compared, for export and import.
 //! * [`model`]: random operations against plain maps; part of the same.
 //! * [`mod@store_backend_suite`]: one test for each promise of
 //!   [`StoreBackend`](chunkpoint_core::store_backend::StoreBackend), the long-term
@@ -25,6 +26,7 @@
 
 pub mod backend_suite;
 pub mod contract;
+pub mod copying;
 pub mod crash;
 pub mod deterministic;
 pub mod engine_suite;

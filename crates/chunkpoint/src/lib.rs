@@ -54,6 +54,12 @@
 //! [`Memory::saver`] has LangGraph's checkpointer contract under its own names:
 //! `put`, `put_writes`, `get_tuple`, `list`, `delete_thread`,
 //! `delete_for_runs`, `copy_thread`, `prune`, `get_delta_channel_history`.
+//!
+//! # Moving
+//!
+//! [`Memory::export`] gives a whole memory as JSON lines, [`Memory::import`] takes them
+//! into any other backend, and [`Memory::compare`] proves that both hold the same; so does
+//! the command `chunkpoint`. See [`export`].
 
 use std::sync::Arc;
 
@@ -65,8 +71,8 @@ pub use chunkpoint_core::{
     Applied, Checkpoint, CheckpointTuple, Clock, Compression, Config, DELTA_SNAPSHOT_TAG,
     DeltaChannelHistory, Draft, Entropy, Error, ErrorKind, HistoryQuery, Item, List, ListQuery,
     Maintained, Map, Memory, MemoryBuilder, PruneStrategy, Result, Saver, Settings, Snapshot,
-    SystemClock, SystemEntropy, Thread, Value, ValueKind, Version, Write, backend, layers, memory,
-    store, store_backend,
+    SystemClock, SystemEntropy, Thread, Value, ValueKind, Version, Write, backend, export, layers,
+    memory, store, store_backend,
 };
 #[cfg(feature = "fs")]
 pub use chunkpoint_fs as fs;

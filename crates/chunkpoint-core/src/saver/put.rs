@@ -278,6 +278,7 @@ impl Put<'_> {
             metadata: self.metadata,
             tried: Tried::default(),
             fresh,
+            time_ms: None,
         };
         builder.commit(record, target, origin).await?;
         Ok(())

@@ -26,6 +26,7 @@
 //! [`Filter`] that is the same on every backend.
 
 mod batch;
+mod copy;
 mod filter;
 mod patch;
 mod read;

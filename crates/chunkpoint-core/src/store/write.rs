@@ -84,7 +84,7 @@ impl Store {
         ttl.map(|ttl| ttl.as_millis().min(u128::from(MOST_MS - 1)) as u64)
     }
 
-    fn pack(
+    pub(super) fn pack(
         &self,
         key: ItemKey,
         version: PackId,
@@ -169,7 +169,12 @@ impl Store {
         Ok(changed)
     }
 
-    async fn write(&self, ready: Ready, expect: Expect, item: &ItemKey) -> Result<Written> {
+    pub(super) async fn write(
+        &self,
+        ready: Ready,
+        expect: Expect,
+        item: &ItemKey,
+    ) -> Result<Written> {
         let changed = self.change(ready.change).await?;
         let created_ms = self.judge(changed, expect, item)?;
         Ok(Written {

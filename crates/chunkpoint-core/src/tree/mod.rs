@@ -17,6 +17,7 @@
 
 mod blob;
 mod build;
+mod diff;
 mod edge;
 mod element;
 mod node;
@@ -28,9 +29,12 @@ mod splice;
 mod tests;
 
 pub(crate) use build::{Donor, build_edge, build_item};
+pub(crate) use diff::{Changes, changed_entries, changed_range};
 pub(crate) use edge::Edge;
 pub(crate) use element::{Data, Element};
-pub(crate) use node::{Decoded, Ref, RefReader, RefWriter, decode};
+pub(crate) use node::{Decoded, Hash, Ref, RefReader, RefWriter, decode, leaf_hash};
 pub(crate) use pack::PackBuilder;
-pub(crate) use read::{Fetch, Root, RootKind, element_at, range, reachable, read_data};
+pub(crate) use read::{
+    Fetch, Root, RootKind, element_at, position, range, reachable, read_all, read_data,
+};
 pub(crate) use splice::splice;

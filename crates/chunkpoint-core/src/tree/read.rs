@@ -124,6 +124,16 @@ pub(crate) async fn element_at(
     edge: &Edge,
     key: &str,
 ) -> Result<Option<Element>> {
+    Ok(position(fetch, edge, key).await?.1)
+}
+
+/// Where the element with this key of a map is, or would be; and the element, if it is
+/// there. As [`element_at`].
+pub(crate) async fn position(
+    fetch: &dyn Fetch,
+    edge: &Edge,
+    key: &str,
+) -> Result<(u64, Option<Element>)> {
     let mut from = 0;
     let mut to = edge.len();
     while from < to {
@@ -132,12 +142,12 @@ pub(crate) async fn element_at(
             break;
         };
         match (*found.key).cmp(key) {
-            std::cmp::Ordering::Equal => return Ok(Some(found)),
+            std::cmp::Ordering::Equal => return Ok((middle, Some(found))),
             std::cmp::Ordering::Less => from = middle + 1,
             std::cmp::Ordering::Greater => to = middle,
         }
     }
-    Ok(None)
+    Ok((from, None))
 }
 
 /// Pieces of large values read at once: they need not all be in memory twice.
@@ -227,6 +237,27 @@ pub(crate) async fn reachable(
     roots: Vec<Root>,
     seen: &mut HashSet<(PackId, u32)>,
 ) -> Result<()> {
+    walk(fetch, roots, seen, false).await
+}
+
+/// Reads, and so verifies, every chunk that `roots` reach and that is not in `seen`;
+/// adds them to it.
+pub(crate) async fn read_all(
+    fetch: &dyn Fetch,
+    roots: Vec<Root>,
+    seen: &mut HashSet<(PackId, u32)>,
+) -> Result<()> {
+    walk(fetch, roots, seen, true).await
+}
+
+/// Goes down from `roots`. The lowest chunks, which refer to no others, are only read
+/// if `lowest` says so.
+async fn walk(
+    fetch: &dyn Fetch,
+    roots: Vec<Root>,
+    seen: &mut HashSet<(PackId, u32)>,
+    lowest: bool,
+) -> Result<()> {
     let mut open: Vec<Root> = Vec::new();
     let admit = |root: Root, seen: &mut HashSet<(PackId, u32)>, open: &mut Vec<Root>| {
         let new = seen.insert((root.r.pack, root.r.ordinal));
@@ -235,7 +266,7 @@ pub(crate) async fn reachable(
             RootKind::Group { level } => level > 0 || root.r.has_large,
             RootKind::Pieces { level } => level > 0,
         };
-        if new && look {
+        if new && (look || lowest) {
             open.push(root);
         }
     };
@@ -252,13 +283,13 @@ pub(crate) async fn reachable(
                 (Decoded::Leaf(elements), _) => {
                     below.extend(elements.iter().filter_map(Root::of_element));
                 }
-                (Decoded::Node(children), RootKind::Group { level }) => {
+                (Decoded::Node(children), RootKind::Group { level }) if level > 0 => {
                     let kind = RootKind::Group {
                         level: level.saturating_sub(1),
                     };
                     below.extend(children.iter().map(|r| Root { r: r.clone(), kind }));
                 }
-                (Decoded::Node(children), RootKind::Pieces { level }) => {
+                (Decoded::Node(children), RootKind::Pieces { level }) if level > 0 => {
                     let kind = RootKind::Pieces {
                         level: level.saturating_sub(1),
                     };
