@@ -259,6 +259,20 @@ impl Appender {
         writes: Vec<PendingWrite>,
     ) -> Result<()> {
         let prev = self.pending(namespace, id)?;
+        self.writes_after(prev, namespace, id, write_id, time_ms, writes)
+    }
+
+    /// The same with `prev` as the writes before; 0 leaves those there are
+    /// behind.
+    pub(crate) fn writes_after(
+        &mut self,
+        prev: u64,
+        namespace: &Arc<str>,
+        id: &Arc<str>,
+        write_id: PackId,
+        time_ms: u64,
+        writes: Vec<PendingWrite>,
+    ) -> Result<()> {
         let ns = self.state.ns_ref(namespace);
         let top = self
             .state

@@ -246,12 +246,21 @@ pub(crate) fn reclaim(group: &mut Group<'_>, reclaim: DeadChunks) -> Result<bool
     };
     let mut orphans = Vec::new();
     for (ns, id, chain) in Appender::orphans(&target.state) {
-        // A chain goes as a whole. To drop it and append again what is young
-        // takes two frames, and a crash may leave the first alone: so it stays
-        // until all of it has expired, or a compaction leaves its old part out.
         let calls = read_calls(target.reader()?.0, chain)?;
-        if calls.iter().all(|call| call.time_ms <= reclaim.before_ms) {
-            orphans.push((ns, id));
+        let (mut young, old): (Vec<_>, Vec<_>) = calls
+            .into_iter()
+            .partition(|call| call.time_ms > reclaim.before_ms);
+        // A chain goes as a whole. To append more than one call of it again
+        // takes as many frames, and a crash may leave only the first: such a
+        // chain is left to a compaction.
+        match young.pop() {
+            None => orphans.push((ns, id)),
+            Some(call) if young.is_empty() && !old.is_empty() => {
+                let namespace = target.state.namespaces[ns as usize].name.clone();
+                let (write_id, time_ms) = (call.write_id, call.time_ms);
+                target.writes_after(0, &namespace, &id, write_id, time_ms, call.writes)?;
+            }
+            Some(_) => {}
         }
     }
     if !reclaim.dead.is_empty() || !orphans.is_empty() {

@@ -13,7 +13,8 @@ use crate::condemned::visit;
 use crate::lru::Key;
 use crate::ops::DeadChunks;
 use crate::order::latest;
-use crate::store::{Store, hex, key_of, log_names};
+use crate::row::read_calls;
+use crate::store::{Store, View, hex, key_of, log_names};
 use crate::wait::Wait;
 use crate::writer::Caller;
 
@@ -40,7 +41,8 @@ pub(crate) enum Step {
     Note(DeadChunks, Reclaimed),
 }
 
-/// Compacts a log if that pays, else tells what is dead in it.
+/// Compacts a log if that pays or nothing else will do, else tells what is dead
+/// in it.
 pub(crate) fn reclaim(
     store: &Store,
     caller: &Caller,
@@ -78,7 +80,8 @@ pub(crate) fn reclaim(
     }
     let (end, garbage) = (view.state.end, view.state.garbage + bytes);
     let many = places.len() + view.state.dead.len() > MOST_DEAD;
-    if garbage >= LEAST_GARBAGE && (garbage >= end / 2 || many) {
+    let pays = garbage >= LEAST_GARBAGE && (garbage >= end / 2 || many);
+    if pays || has_mixed_orphans(&view, before_ms)? {
         // Before the lock is had there is no hurry to find out.
         let stop = |point| {
             if point == Point::Locked {
@@ -116,6 +119,24 @@ pub(crate) fn reclaim(
         },
         reclaimed,
     ))
+}
+
+/// Whether calls of orphaned writes came by `before_ms` that only a compaction
+/// can part from younger ones of their checkpoint.
+fn has_mixed_orphans(view: &View, before_ms: u64) -> Result<bool> {
+    if !view.state.holes.is_empty() {
+        // A damaged log is not compacted.
+        return Ok(false);
+    }
+    let mut reader = view.reader();
+    for (.., chain) in Appender::orphans(&view.state) {
+        let calls = read_calls(&mut reader, chain)?;
+        let young = calls.iter().filter(|call| call.time_ms > before_ms).count();
+        if young > 1 && young < calls.len() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Ends an incarnation: the log leaves its place, and goes.

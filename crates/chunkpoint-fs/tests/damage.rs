@@ -393,57 +393,79 @@ async fn a_write_with_a_hole_is_cut_at_the_hole() {
     }
 }
 
-/// Wherever the write of a reclaim is cut short, what had not expired is there.
+/// Stores a write of one call for a checkpoint that is not there.
+async fn put_orphan(backend: &FsBackend, fresh: Incarnation, idx: i32, time_ms: u64) {
+    let write = PendingWrite {
+        task_id: "task".into(),
+        task_path: "".into(),
+        idx,
+        channel: "c".into(),
+        value: Bytes::from_static(b"value"),
+        replace: false,
+    };
+    let put = PutWrites {
+        thread: "t".into(),
+        key: key("", &uuid(2)),
+        write_id: PackId(unique()),
+        fresh,
+        time_ms,
+        writes: vec![write],
+    };
+    backend.put_writes(put).await.unwrap();
+}
+
+/// Wherever the write of a reclaim is cut short, what had not expired is there;
+/// once it is whole, what had is not.
 #[tokio::test]
 async fn a_crash_in_a_reclaim_keeps_young_writes() {
-    let dir = tempfile::tempdir().unwrap();
-    let backend = open(dir.path());
-    backend
-        .commit(root("t", &uuid(1), "", vec![]))
-        .await
-        .unwrap();
-    let incarnation = backend.incarnation("t").await.unwrap().unwrap();
-    for (idx, time_ms) in [(0, 1000), (1, 3000)] {
-        let write = PendingWrite {
-            task_id: "task".into(),
-            task_path: "".into(),
-            idx,
-            channel: "c".into(),
-            value: Bytes::from_static(b"value"),
-            replace: false,
-        };
-        let put = PutWrites {
-            thread: "t".into(),
-            key: key("", &uuid(2)),
-            write_id: PackId(unique()),
-            fresh: incarnation,
-            time_ms,
-            writes: vec![write],
-        };
-        backend.put_writes(put).await.unwrap();
-    }
-    let log = log_of(dir.path());
-    let before = fs::metadata(&log).unwrap().len() as usize;
-    let reclaim = Reclaim {
-        thread: "t".into(),
-        incarnation,
-        before_ms: 2000,
-        dead: Vec::new(),
-    };
-    backend.reclaim(reclaim).await.unwrap();
-    let whole = fs::read(&log).unwrap();
-    for len in before..=whole.len() {
-        fs::write(&log, &whole[..len]).unwrap();
+    // The last of them at 3000, so many of them expired.
+    for (times, old) in [
+        (&[1000, 3000][..], 1),
+        (&[1000, 3000, 2900, 1500], 2),
+        (&[3000, 3000], 0),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
         let backend = open(dir.path());
         backend
-            .commit(root("t", &uuid(2), "", vec![]))
+            .commit(root("t", &uuid(1), "", vec![]))
             .await
             .unwrap();
-        let row = get(&backend, "t", &uuid(2)).await.unwrap().unwrap();
-        assert!(
-            row.writes.iter().any(|write| write.idx == 1),
-            "cut at {len} of {before}..{}",
+        let incarnation = backend.incarnation("t").await.unwrap().unwrap();
+        for (idx, time_ms) in (0..).zip(times) {
+            put_orphan(&backend, incarnation, idx, *time_ms).await;
+        }
+        let log = log_of(dir.path());
+        let before = fs::read(&log).unwrap();
+        let reclaim = Reclaim {
+            thread: "t".into(),
+            incarnation,
+            before_ms: 2000,
+            dead: Vec::new(),
+        };
+        backend.reclaim(reclaim).await.unwrap();
+        let whole = fs::read(&log).unwrap();
+        // What is not appended to is another file, and there as a whole.
+        let is_appended = whole.starts_with(&before);
+        let from = if is_appended {
+            before.len()
+        } else {
             whole.len()
-        );
+        };
+        for len in from..=whole.len() {
+            fs::write(&log, &whole[..len]).unwrap();
+            let backend = open(dir.path());
+            backend
+                .commit(root("t", &uuid(2), "", vec![]))
+                .await
+                .unwrap();
+            let row = get(&backend, "t", &uuid(2)).await.unwrap().unwrap();
+            let has = |idx| row.writes.iter().any(|write| write.idx == idx);
+            for (idx, time_ms) in (0..).zip(times) {
+                assert!(has(idx) || *time_ms < 2000, "{times:?}, cut at {len}");
+            }
+            if len == whole.len() {
+                assert_eq!(row.writes.len(), times.len() - old, "{times:?}");
+            }
+        }
     }
 }

@@ -9,6 +9,11 @@
 //! * the latest state is at least the last acknowledged one;
 //! * the newest [`HISTORY`] states are all there, without a gap;
 //! * every state there is loads, and is what its step says.
+//!
+//! Beside that it stores checkpoints with the saver, and again, with pending
+//! writes, deletes runs and prunes: see `saver`.
+
+mod saver;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -81,15 +86,17 @@ pub async fn write_until_killed(memory: Memory, worker: u64) {
         .map(|n| format!("worker {worker} thread {n}"))
         .collect();
     names.push("shared".to_owned());
+    let saved = format!("saver of worker {worker}");
     for round in 0u64.. {
         for name in &names {
             if let Some(step) = write_step(&memory, name).await {
-                let mut out = std::io::stdout().lock();
-                writeln!(out, "{step} {name}")
-                    .and_then(|()| out.flush())
-                    .expect("the parent reads");
+                say(step, name);
             }
         }
+        saver::step(&memory, &saved, |what, step| {
+            say(step, &format!("{what}{DONE}{saved}"));
+        })
+        .await;
         if round % 16 == worker % 16 {
             memory
                 .maintain()
@@ -97,6 +104,16 @@ pub async fn write_until_killed(memory: Memory, worker: u64) {
                 .expect("maintenance works while others write");
         }
     }
+}
+
+/// Stands between what was done with a saver, and its thread.
+const DONE: &str = ": ";
+
+fn say(step: u64, name: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{step} {name}")
+        .and_then(|()| out.flush())
+        .expect("the parent reads");
 }
 
 async fn write_step(memory: &Memory, name: &str) -> Option<u64> {
@@ -130,7 +147,7 @@ async fn write_step(memory: &Memory, name: &str) -> Option<u64> {
 pub struct Survived {
     /// Processes killed.
     pub kills: u64,
-    /// Commits acknowledged.
+    /// Commits and other calls acknowledged.
     pub acknowledged: u64,
     /// States read back and compared.
     pub states: u64,
@@ -149,6 +166,7 @@ pub async fn kill_and_check(
 ) -> Survived {
     let mut survived = Survived::default();
     let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
+    let mut saved: BTreeMap<String, saver::Said> = BTreeMap::new();
     let mut random = seed;
     while survived.kills < kills {
         let mut children = Vec::new();
@@ -176,13 +194,20 @@ pub async fn kill_and_check(
             survived.kills += 1;
             for (name, step) in reader.await.expect("its output is text") {
                 survived.acknowledged += 1;
-                let last = acknowledged.entry(name).or_default();
-                *last = (*last).max(step);
+                if let Some((what, name)) = name.split_once(DONE) {
+                    saved.entry(name.to_owned()).or_default().hear(what, step);
+                } else {
+                    let last = acknowledged.entry(name).or_default();
+                    *last = (*last).max(step);
+                }
             }
         }
         let memory = open().await;
         for (name, step) in &acknowledged {
             survived.states += check(&memory, name, *step).await;
+        }
+        for (name, said) in &saved {
+            survived.states += saver::check(&memory, name, said).await;
         }
         memory.close().await.expect("it closes");
     }
