@@ -36,7 +36,8 @@ pub struct Maintained {
     pub threads: u64,
     /// Checkpoints removed.
     pub removed: u64,
-    /// Bytes freed, as far as the backend knows.
+    /// Bytes freed, as far as the backend knows: none before the grace period of what
+    /// was removed has passed.
     pub freed_bytes: u64,
 }
 

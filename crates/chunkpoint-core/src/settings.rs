@@ -23,7 +23,9 @@ pub struct Settings {
     /// What open handles hold is theirs.
     pub cache_bytes: u64,
     /// Checkpoints kept for each (thread, namespace), pinned ones not counted.
-    /// At least 1.
+    /// At least 1. Older ones go in the background after commits, so more may be
+    /// there for a while, also after a restart;
+    /// [`maintain`](crate::Memory::maintain) removes them at once.
     pub max_history: Option<usize>,
     /// Checkpoints older than this go, except the newest and pinned ones.
     #[serde(with = "maybe_seconds")]

@@ -22,8 +22,9 @@ use crate::types::{Item, Value, ValueKind};
 /// A handle on one checkpoint. It knows its channels, their kinds and lengths
 /// without I/O, and reads values when asked. Cheap to clone.
 ///
-/// A snapshot may outlive its checkpoint: reading what was pruned meanwhile
-/// gives `NotFound`, never `Corrupt`.
+/// A snapshot may outlive its checkpoint: what was pruned meanwhile may still be
+/// read for a while (from the cache, and until the grace period has passed); after
+/// that it gives `NotFound`, never `Corrupt`.
 #[derive(Clone)]
 pub struct Snapshot {
     inner: Arc<Inner>,

@@ -42,6 +42,21 @@ impl Item {
         Self::new("text", text.into().into_bytes())
     }
 
+    /// The text of an item that holds UTF-8, whatever its tag.
+    ///
+    /// ```
+    /// # use chunkpoint_core::Item;
+    /// assert_eq!(Item::text("hello").as_text()?, "hello");
+    /// # Ok::<(), chunkpoint_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` if the bytes are not UTF-8.
+    pub fn as_text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.bytes)
+            .map_err(|e| Error::invalid("the item's bytes are not UTF-8 text").source(e))
+    }
+
     /// A value as JSON, tagged `json`.
     ///
     /// # Errors

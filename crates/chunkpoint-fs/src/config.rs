@@ -69,6 +69,13 @@ impl FsConfig {
                 "the URL has a fragment; write a # in a path as %23".into(),
             ));
         }
+        // The parser makes `file:dir` absolute, and drops control characters.
+        if !url.starts_with("file:/") || url.contains(char::is_control) {
+            return Err(invalid(
+                "the URL's path is not absolute, or has a control character; write file:///dir"
+                    .into(),
+            ));
+        }
         let path = parsed.to_file_path().map_err(|()| {
             invalid("the URL has no absolute local path; write file:///dir".into())
         })?;
