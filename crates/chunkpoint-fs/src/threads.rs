@@ -196,7 +196,10 @@ pub(crate) fn copy(
         }
         let (shard, name) = log_names(&key);
         store.dir.make_dir(&shard)?;
-        store.dir.rename(&building, &name)?;
+        {
+            let _there = caller.hold()?;
+            store.dir.rename(&building, &name)?;
+        }
         log.unlock();
         store.forget(&key);
         store

@@ -1,8 +1,8 @@
 //! Writing to a thread's log: mutations that wait in its queue are checked, appended
 //! with one write, synced, and answered.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkpoint_core::backend::{Alter, Altered, Commit, Committed, PutWrites};
 use chunkpoint_core::{Applied, Error, ErrorKind, Result};
@@ -59,15 +59,22 @@ impl Queued for Op {
 /// holds the lock: then it either happens before anything that its caller does
 /// to the thread afterwards, or not at all.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Caller(Arc<AtomicBool>);
+pub(crate) struct Caller(Arc<Mutex<bool>>);
 
 impl Caller {
     /// Fails if the caller went away.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.0.load(Ordering::Acquire) {
+        self.hold().map(drop)
+    }
+
+    /// Fails if the caller went away, and keeps it from going while the answer is held:
+    /// for the moment in which something that can be seen without a lock changes.
+    pub(crate) fn hold(&self) -> Result<MutexGuard<'_, bool>> {
+        let gone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *gone {
             return Err(Error::new(ErrorKind::Unavailable, "the call was dropped"));
         }
-        Ok(())
+        Ok(gone)
     }
 }
 
@@ -85,7 +92,7 @@ impl Waits {
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Release);
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 }
 
