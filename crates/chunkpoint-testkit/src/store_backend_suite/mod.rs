@@ -4,7 +4,7 @@
 //!
 //! One function for each promise of the trait, named after the behaviour. It runs on
 //! what [`backend_suite!`](crate::backend_suite!) runs on, a
-//! [`Fixture`](crate::backend_suite::Fixture), whose backend must have a
+//! [`Fixture`], whose backend must have a
 //! [`store`](chunkpoint_core::backend::CheckpointBackend::store):
 //!
 //! ```ignore
