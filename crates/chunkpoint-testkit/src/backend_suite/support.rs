@@ -229,7 +229,10 @@ pub(super) async fn assert_chunks(backend: &Backend, stored: &Stored) {
 /// A commit that nothing has changed since must be readable, with its chunks.
 pub(super) async fn assert_intact(backend: &Backend, stored: &Stored) {
     let row = at(backend, stored.thread(), &stored.commit.key).await;
-    assert_eq!(row, Some(stored.row()));
+    let mut expected = stored.row();
+    // A reclaim may have moved it.
+    expected.locator = row.as_ref().map_or(0, |row| row.locator);
+    assert_eq!(row, Some(expected));
     assert_chunks(backend, stored).await;
 }
 
