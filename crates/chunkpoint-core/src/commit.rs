@@ -239,7 +239,8 @@ impl<'a> Builder<'a> {
         }
         let pack = self.pack.id();
         let body = record.encode(&key, pack, &engine.codec)?;
-        if *tried.0.0.get_or_init(|| blake3::hash(&body)) != blake3::hash(&body) {
+        let hash = blake3::hash(&body);
+        if *tried.0.0.get_or_init(|| hash) != hash {
             return Err(Error::invalid(format!(
                 "the draft of checkpoint {} was changed after a clone of it was committed; \
                  make a new draft",

@@ -185,9 +185,9 @@ impl Fetch for Source {
         let missing: Vec<usize> = (0..refs.len()).filter(|n| found[*n].is_none()).collect();
         if !missing.is_empty() {
             self.engine.check_open()?;
-            let missing_refs: Vec<Ref> = missing.iter().map(|n| refs[*n].clone()).collect();
+            let wanted = missing.iter().map(|n| refs[*n].clone());
             // The next part is read while the one before is decoded.
-            let mut parts = stream::iter(parts(&missing_refs))
+            let mut parts = stream::iter(parts(wanted, |r| u64::from(r.stored)))
                 .map(|part| self.read(part))
                 .buffered(2);
             let mut missing = missing.into_iter();
@@ -211,18 +211,21 @@ const SHARE: u64 = 24 << 10;
 /// the runtime's: it takes about a quarter of a millisecond.
 const MOST_HERE: u64 = 32 << 10;
 
-/// Cuts what is to be read into parts of about [`PART`] bytes.
-fn parts(refs: &[Ref]) -> Vec<Vec<Ref>> {
-    let mut parts: Vec<Vec<Ref>> = Vec::new();
+/// Cuts what is to be read into parts of about [`PART`] stored bytes.
+pub(crate) fn parts<T>(
+    wanted: impl IntoIterator<Item = T>,
+    stored: impl Fn(&T) -> u64,
+) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = Vec::new();
     let mut bytes = PART;
-    for r in refs {
+    for one in wanted {
         if bytes >= PART {
             bytes = 0;
             parts.push(Vec::new());
         }
-        bytes += u64::from(r.stored);
+        bytes += stored(&one);
         if let Some(part) = parts.last_mut() {
-            part.push(r.clone());
+            part.push(one);
         }
     }
     parts

@@ -25,6 +25,7 @@
 )]
 
 pub mod backend_suite;
+mod concurrent;
 pub mod contract;
 pub mod copying;
 pub mod crash;
@@ -32,6 +33,7 @@ pub mod deterministic;
 pub mod engine_suite;
 pub mod model;
 pub mod objects;
+mod seeded;
 pub mod store_backend_suite;
 pub mod store_model;
 pub mod store_suite;

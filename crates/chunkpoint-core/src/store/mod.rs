@@ -190,7 +190,7 @@ impl Store {
             });
     }
 
-    /// What the backend can do.
+    /// The backend, for its own figures.
     pub fn backend(&self) -> &Arc<dyn StoreBackend> {
         &self.backend
     }

@@ -10,6 +10,7 @@ use super::value::{Body, Entries, Page, Pages, read_body, read_page, unflatten};
 use super::write::expires_ms;
 use super::{Get, Store, StoreItem, check_item};
 use crate::backend::Incarnation;
+use crate::engine::parts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store_backend::{ItemChange, ItemKey, ItemRow};
 use crate::tree::Decoded;
@@ -240,7 +241,7 @@ impl Store {
             .collect();
         let missing: Vec<usize> = (0..pages.len()).filter(|n| found[*n].is_none()).collect();
         let mut read = 0;
-        for part in parts(&missing, pages) {
+        for part in parts(missing, |n| pages[*n].stored) {
             let names: Vec<_> = part.iter().flat_map(|n| pages[*n].names()).collect();
             let stored = self.backend.item_chunks(key, &names).await?;
             let Some(stored) = stored.into_iter().collect::<Option<Vec<Bytes>>>() else {
@@ -261,23 +262,4 @@ impl Store {
         }
         Ok(Some((found.into_iter().flatten().collect(), read)))
     }
-}
-
-/// Stored bytes asked for at once.
-const PART: u64 = 4 << 20;
-
-fn parts(missing: &[usize], pages: &[&Page]) -> Vec<Vec<usize>> {
-    let mut parts: Vec<Vec<usize>> = Vec::new();
-    let mut bytes = PART;
-    for n in missing {
-        if bytes >= PART {
-            bytes = 0;
-            parts.push(Vec::new());
-        }
-        bytes += pages[*n].stored;
-        if let Some(part) = parts.last_mut() {
-            part.push(*n);
-        }
-    }
-    parts
 }

@@ -4,33 +4,13 @@ use std::sync::Arc;
 
 use chunkpoint_core::ErrorKind;
 use chunkpoint_core::backend::{Altered, Change, Detail, Fencing, ListCondemned, Pick, Reclaim};
-use futures::future::join_all;
-use tokio::sync::Barrier;
 
 use super::Fixture;
 use super::support::*;
+use crate::concurrent::at_once;
 
 /// Tasks that write at once.
 const TASKS: usize = 16;
-
-/// Runs these at the same moment, each on a task of its own.
-async fn at_once<T: Send + 'static>(
-    futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
-) -> Vec<T> {
-    let futures: Vec<_> = futures.into_iter().collect();
-    let barrier = Arc::new(Barrier::new(futures.len()));
-    let tasks = futures.into_iter().map(|future| {
-        let barrier = barrier.clone();
-        tokio::spawn(async move {
-            barrier.wait().await;
-            future.await
-        })
-    });
-    let results = join_all(tasks).await.into_iter();
-    results
-        .map(|result| result.expect("a task panicked"))
-        .collect()
-}
 
 /// Sixteen tasks commit to one thread, each its own chain; all of it stands.
 pub async fn sixteen_tasks_commit_to_one_thread(fixture: &dyn Fixture) {

@@ -23,6 +23,7 @@ use std::future::Future;
 use op::Op;
 use world::{Outcome, World};
 
+use crate::seeded::{Failure, report, seeds};
 use crate::target::Target;
 
 /// Says which seed to run instead of all.
@@ -41,10 +42,10 @@ const STEPS: usize = 60;
 pub async fn random_operations_agree_with_the_model(target: &Target) {
     // One seed reopens the store, the next goes on with what was opened last.
     let mut opened = None;
-    for seed in seeds(SEEDS) {
+    for seed in seeds(SEED, SEEDS_WANTED, SEEDS) {
         let operations = op::operations(seed, STEPS);
         if let Err(failure) = run(target, &mut opened, seed, &operations).await {
-            report(seed, &operations, &failure);
+            report(SEED, seed, &operations, &failure);
         }
     }
 }
@@ -58,7 +59,7 @@ pub async fn search<F>(open: impl Fn() -> F + Send + Sync, count: u64, steps: us
 where
     F: Future<Output = Target> + Send,
 {
-    for seed in seeds(count) {
+    for seed in seeds(SEED, SEEDS_WANTED, count) {
         let mut operations = op::operations(seed, steps);
         let Err(mut failure) = run(&open().await, &mut None, seed, &operations).await else {
             continue;
@@ -77,28 +78,8 @@ where
                 (operations, failure) = (fewer, still);
             }
         }
-        report(seed, &operations, &failure);
+        report(SEED, seed, &operations, &failure);
     }
-}
-
-fn seeds(count: u64) -> Vec<u64> {
-    let number = |name| {
-        let text = std::env::var(name).ok()?;
-        Some(
-            text.parse::<u64>()
-                .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
-        )
-    };
-    match number(SEED) {
-        Some(seed) => vec![seed],
-        None => (0..number(SEEDS_WANTED).unwrap_or(count)).collect(),
-    }
-}
-
-/// What failed, after how many operations.
-struct Failure {
-    at: usize,
-    message: String,
 }
 
 /// Runs a sequence, and leaves the store empty if it succeeds.
@@ -121,17 +102,6 @@ async fn run(
         deleted.map_err(|error| failed(world::text(error)))?;
     }
     Ok(())
-}
-
-fn report(seed: u64, operations: &[Op], failure: &Failure) {
-    let mut list = String::new();
-    for (n, op) in operations[..failure.at].iter().enumerate() {
-        list += &format!("{:>4}: {op:?}\n", n + 1);
-    }
-    panic!(
-        "after operation {} of seed {seed} ({SEED}={seed} replays it):\n{}\n{list}",
-        failure.at, failure.message
-    );
 }
 
 /// The behaviours, by the module they are in.

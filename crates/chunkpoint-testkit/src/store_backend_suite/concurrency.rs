@@ -5,6 +5,7 @@ use futures::FutureExt;
 
 use super::Fixture;
 use super::support::*;
+use crate::concurrent::at_once;
 
 /// Tasks that write at once.
 const TASKS: usize = 16;

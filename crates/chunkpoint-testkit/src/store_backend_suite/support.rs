@@ -11,8 +11,6 @@ use chunkpoint_core::store_backend::{
 };
 use chunkpoint_core::{Error, Result};
 use futures::TryStreamExt;
-use futures::future::join_all;
-use tokio::sync::Barrier;
 
 use super::Fixture;
 
@@ -251,25 +249,6 @@ pub(super) async fn sweep(backend: &Backend, before_ms: u64) -> SweptItems {
         }
     }
     panic!("sweeping does not come to an end");
-}
-
-/// Runs these at the same moment, each on a task of its own.
-pub(super) async fn at_once<T: Send + 'static>(
-    futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
-) -> Vec<T> {
-    let futures: Vec<_> = futures.into_iter().collect();
-    let barrier = Arc::new(Barrier::new(futures.len()));
-    let tasks = futures.into_iter().map(|future| {
-        let barrier = barrier.clone();
-        tokio::spawn(async move {
-            barrier.wait().await;
-            future.await
-        })
-    });
-    let results = join_all(tasks).await.into_iter();
-    results
-        .map(|result| result.expect("a task panicked"))
-        .collect()
 }
 
 pub(super) fn kind<T: std::fmt::Debug>(result: Result<T>) -> chunkpoint_core::ErrorKind {

@@ -14,6 +14,7 @@ mod world;
 use op::Op;
 use world::World;
 
+use crate::seeded::{Failure, report, seeds};
 use crate::target::Target;
 
 /// Says which seed to run instead of all.
@@ -41,7 +42,7 @@ pub async fn random_store_operations_agree_with_the_model(target: &Target) {
 pub async fn search(target: &Target, count: u64, steps: usize) {
     let mut opened = None;
     let mut runs = 0;
-    for seed in seeds(count) {
+    for seed in seeds(SEED, SEEDS_WANTED, count) {
         let mut operations = op::operations(seed, steps);
         let mut run = async |operations: &[Op]| {
             runs += 1;
@@ -64,26 +65,8 @@ pub async fn search(target: &Target, count: u64, steps: usize) {
                 (operations, failure) = (fewer, still);
             }
         }
-        report(seed, &operations, &failure);
+        report(SEED, seed, &operations, &failure);
     }
-}
-
-fn seeds(count: u64) -> Vec<u64> {
-    let number = |name| {
-        let text = std::env::var(name).ok()?;
-        let number = text.parse::<u64>();
-        Some(number.unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-    };
-    match number(SEED) {
-        Some(seed) => vec![seed],
-        None => (0..number(SEEDS_WANTED).unwrap_or(count)).collect(),
-    }
-}
-
-/// What failed, after how many operations.
-struct Failure {
-    at: usize,
-    message: String,
 }
 
 async fn run(
@@ -98,17 +81,6 @@ async fn run(
         outcome.map_err(|message| Failure { at: n + 1, message })?;
     }
     Ok(())
-}
-
-fn report(seed: u64, operations: &[Op], failure: &Failure) {
-    let mut list = String::new();
-    for (n, op) in operations[..failure.at].iter().enumerate() {
-        list += &format!("{:>4}: {op:?}\n", n + 1);
-    }
-    panic!(
-        "after operation {} of seed {seed} ({SEED}={seed} replays it):\n{}\n{list}",
-        failure.at, failure.message
-    );
 }
 
 /// The behaviour, as a test.
