@@ -63,6 +63,7 @@ mod ops;
 mod order;
 mod payload;
 mod queue;
+mod room;
 mod row;
 mod scan;
 mod snapshot;

@@ -186,16 +186,16 @@ impl<'a> Group<'a> {
             )
             .retryable(false));
         }
-        let view = store.view(&key, thread, Wait::Yes)?;
+        let view = store.view_locked(&key, thread)?;
         let mut before = None;
         let target = match view {
             None => None,
             Some(view) => {
-                let len = view.log.len()?;
-                if len > view.state.end {
+                let (at, len) = (view.state.end, view.log.len()?);
+                if len > at && !view.log.has_room(at, len)? {
                     // Nobody else writes here: the path led to this file just
                     // now, and the lock is ours. So this is a torn write.
-                    let (at, bytes) = (view.state.end, len - view.state.end);
+                    let bytes = len - at;
                     tracing::warn!(at, bytes, "cutting what a torn write left");
                     view.log.truncate(at)?;
                 }
@@ -288,6 +288,10 @@ impl<'a> Group<'a> {
             self.cut_back(&target)?;
             return Err(error);
         }
+        let rooms = &self.store.rooms;
+        if self.store.dir.syncs() && rooms.is_worth(&self.key) {
+            target.log.make_room(target.state.end);
+        }
         if let Err(error) = self.make_durable(&target) {
             // What reached the disk is anyone's guess now, and asking again
             // would not tell: the error is reported once.
@@ -326,6 +330,9 @@ impl<'a> Group<'a> {
             }
         }
         if !self.store.is_poisoned(&self.key) {
+            if self.store.dir.syncs() {
+                rooms.note(self.store, self.key, &target.log, target.state.end);
+            }
             self.store.replace(self.key, target.log, target.state);
         }
         Ok(())
@@ -363,7 +370,9 @@ impl<'a> Group<'a> {
         if self.building.is_some() {
             return self.abandon();
         }
-        let reached = target.log.len().unwrap_or(target.state.end);
+        // There may be room behind it.
+        let end = target.state.end;
+        let reached = target.log.len().map_or(end, |len| len.min(end));
         if let Err(error) = target.log.truncate(target.start()) {
             self.store.poison(self.key);
             return Err(error

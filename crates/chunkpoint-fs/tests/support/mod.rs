@@ -18,12 +18,9 @@ use chunkpoint_core::{Error, Result};
 use chunkpoint_fs::FsBackend;
 use futures::StreamExt;
 
-/// A backend that does not sync: most tests are not about that.
+/// A backend with the defaults.
 pub(crate) fn open(dir: &Path) -> FsBackend {
-    FsBackend::builder(dir)
-        .durability(Durability::Process)
-        .open()
-        .unwrap()
+    FsBackend::open(dir).unwrap()
 }
 
 /// Eight bytes that were not given before.
