@@ -125,6 +125,24 @@ async fn the_store_of_a_layered_memory_is_counted() {
 }
 
 #[tokio::test]
+async fn a_patch_without_effect_changes_nothing() {
+    let metrics = Metrics::new();
+    let backend = Layered::new(Arc::new(MemoryBackend::new()), metrics.clone());
+    let store = Memory::new(backend).unwrap().store().unwrap();
+    let changes = || metrics.snapshot().method(Method::ChangeItems).calls;
+    for long in ["short".into(), "long ".repeat(5_000)] {
+        let value = json!({"x": 1, "long": long});
+        let put = store.put(&["n"], "a", value).await.unwrap();
+        let before = changes();
+        let patch = json!({"x": 1, "gone": null});
+        let patched = store.patch(&["n"], "a", patch).await.unwrap();
+        assert_eq!((patched.version, patched.bytes_written), (put.version, 0));
+        assert_eq!(patched.created_ms, put.created_ms);
+        assert_eq!(changes(), before);
+    }
+}
+
+#[tokio::test]
 async fn faults_can_break_a_scan() {
     let faults = Faults::new(1).rule(
         Rule::new(Fault::BreakList { rows: 1 })
