@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::patch::{Patching, looks_at, merge, to_move};
+use super::patch::{Patching, looks_at, merge, to_merge, to_move};
 use super::value::{Body, Encoded, PageWriter, Pages, check_depth, encode};
 use super::{Delete, Patch, Put, Store, Ttl, Written, check_writable};
 use crate::backend::PackId;
@@ -314,7 +314,10 @@ impl Store {
                 return Ok(Patched::Put(ready));
             }
         };
-        let moved = to_move(&pages);
+        let moved: BTreeSet<usize> = to_move(&pages)
+            .into_iter()
+            .chain(to_merge(&pages))
+            .collect();
         let looks = patches.iter().flat_map(looks_at);
         let wanted: BTreeSet<usize> = looks
             .map(|path| pages.at(&path))
@@ -331,13 +334,15 @@ impl Store {
         if !patching.is_changed() {
             return Ok(same(read, pages.pages.len()));
         }
-        let mut writer = PageWriter::new(version, &self.engine.codec, pages.bytes);
+        let bytes = patching.bytes();
+        let mut writer = PageWriter::new(version, &self.engine.codec, bytes);
         let list = patching.finish(&moved, &mut writer)?;
         let made = list.iter().filter(|page| page.pack == version).count() as u64;
         let kept = list.len() as u64 - made;
         let encoded = writer.finish(Pages {
+            bytes,
             pages: list,
-            ..pages
+            packs: pages.packs,
         })?;
         let mut ready = self.pack(item.clone(), version, encoded, row.ttl_ms, expect, None)?;
         ready.written.bytes_read = read;
