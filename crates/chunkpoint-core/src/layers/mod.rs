@@ -1,10 +1,10 @@
 //! Decorators: backends around a backend.
 //!
-//! A [`Layer`] says what happens around a call; [`Layered`] applies it to
-//! every method of [`CheckpointBackend`], and [`LayeredStore`], which
-//! [`Layered::store`] gives, to every method of
-//! [`StoreBackend`](crate::store_backend::StoreBackend), so that no decorator
-//! repeats a trait. Layers stack, the first applied innermost. The usual order, from the outside in:
+//! A [`Layer`] says what happens around a call; [`Around`] applies it to
+//! every method of a trait, so that no decorator repeats one: as [`Layered`] to
+//! those of [`CheckpointBackend`], as [`LayeredStore`] to those of
+//! [`StoreBackend`]. The store of a layered backend is layered by itself. Layers
+//! stack, the first applied innermost. The usual order, from the outside in:
 //!
 //! ```text
 //! Retry -> Timeout -> Metrics -> (Faults, in tests) -> the backend
@@ -45,7 +45,6 @@ use crate::store_backend::StoreBackend;
 pub use faults::{Fault, Faults, Rule};
 pub use metrics::{MethodMetrics, Metrics, MetricsSnapshot};
 pub use retry::{Retry, RetryPolicy};
-pub use store::LayeredStore;
 pub use timeout::Timeout;
 
 /// The methods of [`CheckpointBackend`] and [`StoreBackend`] that a layer sees.
@@ -218,16 +217,23 @@ pub trait Layer: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// A backend with a [`Layer`] around each call.
-pub struct Layered<L> {
-    inner: Arc<dyn CheckpointBackend>,
-    /// Shared with the store of this backend.
+/// A backend with a [`Layer`] around each call. `B` is the trait that it is a backend
+/// of.
+pub struct Around<B: ?Sized, L> {
+    inner: Arc<B>,
+    /// Shared between a backend and its store.
     layer: Arc<L>,
 }
 
-impl<L: Layer> Layered<L> {
+/// A [`CheckpointBackend`] with a [`Layer`] around each call.
+pub type Layered<L> = Around<dyn CheckpointBackend, L>;
+
+/// A [`StoreBackend`] with a [`Layer`] around each call.
+pub type LayeredStore<L> = Around<dyn StoreBackend, L>;
+
+impl<B: ?Sized, L: Layer> Around<B, L> {
     /// Puts `layer` around `inner`.
-    pub fn new(inner: Arc<dyn CheckpointBackend>, layer: L) -> Self {
+    pub fn new(inner: Arc<B>, layer: L) -> Self {
         let layer = Arc::new(layer);
         Self { inner, layer }
     }
@@ -238,7 +244,7 @@ impl<L: Layer> Layered<L> {
     }
 
     /// The backend inside.
-    pub fn inner(&self) -> &Arc<dyn CheckpointBackend> {
+    pub fn inner(&self) -> &Arc<B> {
         &self.inner
     }
 
@@ -253,12 +259,28 @@ impl<L: Layer> Layered<L> {
     }
 }
 
+impl<B: fmt::Display + ?Sized, L> fmt::Display for Around<B, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<B: fmt::Debug + ?Sized, L: fmt::Debug> fmt::Debug for Around<B, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layered")
+            .field("layer", &self.layer)
+            .field("inner", &self.inner)
+            .finish()
+    }
+}
+
 #[async_trait]
 impl<L: Layer> CheckpointBackend for Layered<L> {
     /// That of the backend inside, with the same layer around it.
     fn store(self: Arc<Self>) -> Option<Arc<dyn StoreBackend>> {
-        let store = self.inner.clone().store()?;
-        Some(Arc::new(LayeredStore::share(store, self.layer.clone())))
+        let inner = self.inner.clone().store()?;
+        let layer = self.layer.clone();
+        Some(Arc::new(LayeredStore { inner, layer }))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -341,21 +363,6 @@ impl<L: Layer> CheckpointBackend for Layered<L> {
     async fn close(&self) -> Result<()> {
         let call = || self.inner.close();
         self.run(Method::Close, 0, &call).await
-    }
-}
-
-impl<L> fmt::Display for Layered<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl<L: fmt::Debug> fmt::Debug for Layered<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Layered")
-            .field("layer", &self.layer)
-            .field("inner", &self.inner)
-            .finish()
     }
 }
 

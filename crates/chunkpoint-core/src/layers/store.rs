@@ -1,59 +1,18 @@
-//! [`LayeredStore`]: a store backend with a layer around each call.
+//! Layers around the long-term store.
 
-use std::fmt;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Answer, Call, Layer, Method, Operation, Rows};
+use super::{Answer, Layer, LayeredStore, Method, Rows};
 use crate::backend::{Capabilities, ChunkName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store_backend::{
     Changed, ItemChange, ItemKey, ItemRow, ListNamespaces, Namespace, ScanItems, StoreBackend,
     SweepItems, SweptItems,
 };
-
-/// A store backend with a [`Layer`] around each call. A
-/// [`Layered`](super::Layered) backend gives one with its own layer.
-pub struct LayeredStore<L> {
-    inner: Arc<dyn StoreBackend>,
-    layer: Arc<L>,
-}
-
-impl<L: Layer> LayeredStore<L> {
-    /// Puts `layer` around `inner`.
-    pub fn new(inner: Arc<dyn StoreBackend>, layer: L) -> Self {
-        Self::share(inner, Arc::new(layer))
-    }
-
-    /// Puts a layer that is around something else as well around `inner`.
-    pub(super) fn share(inner: Arc<dyn StoreBackend>, layer: Arc<L>) -> Self {
-        Self { inner, layer }
-    }
-
-    /// The layer.
-    pub fn layer(&self) -> &L {
-        &self.layer
-    }
-
-    /// The backend inside.
-    pub fn inner(&self) -> &Arc<dyn StoreBackend> {
-        &self.inner
-    }
-
-    fn run<'a, T: Answer + 'a>(
-        &'a self,
-        method: Method,
-        bytes_sent: u64,
-        call: Call<'a, T>,
-    ) -> impl Future<Output = Result<T>> + Send + 'a {
-        let operation = Operation { method, bytes_sent };
-        self.layer.around(operation, call)
-    }
-}
 
 #[async_trait]
 impl<L: Layer> StoreBackend for LayeredStore<L> {
@@ -99,21 +58,6 @@ impl<L: Layer> StoreBackend for LayeredStore<L> {
     async fn close_store(&self) -> Result<()> {
         let call = || self.inner.close_store();
         self.run(Method::CloseStore, 0, &call).await
-    }
-}
-
-impl<L> fmt::Display for LayeredStore<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl<L: fmt::Debug> fmt::Debug for LayeredStore<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayeredStore")
-            .field("layer", &self.layer)
-            .field("inner", &self.inner)
-            .finish()
     }
 }
 
