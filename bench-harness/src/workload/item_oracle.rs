@@ -46,16 +46,20 @@ pub enum Step {
     /// Removes it.
     Delete(u32),
     /// Looks in a namespace, from the start or behind a first page.
-    Search {
-        /// The namespace.
-        namespace: u32,
-        /// What for.
-        wanted: Wanted,
-        /// Results before the page.
-        offset: usize,
-        /// Results of the page.
-        limit: usize,
-    },
+    Search(Query),
+}
+
+/// A page of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query {
+    /// The namespace.
+    pub namespace: u32,
+    /// What for.
+    pub wanted: Wanted,
+    /// Results before the page.
+    pub offset: usize,
+    /// Results of the page.
+    pub limit: usize,
 }
 
 impl Step {
@@ -66,7 +70,7 @@ impl Step {
             Self::Put(_) => "put",
             Self::Patch(_) => "patch",
             Self::Delete(_) => "delete",
-            Self::Search { .. } => "search",
+            Self::Search(_) => "search",
         }
     }
 }
@@ -115,12 +119,12 @@ impl ItemOracle {
             Some(1) if rng.chance(0.5) => Step::Put(self.vacant.last().copied().unwrap_or(place)),
             Some(1) => Step::Put(place),
             Some(2) => self.draw_there(rng).map_or(Step::Get(place), Step::Patch),
-            Some(3) => Step::Search {
+            Some(3) => Step::Search(Query {
                 namespace: self.collection.namespace_of(place),
                 wanted: Wanted::draw(rng),
                 offset: if rng.chance(0.5) { page } else { 0 },
                 limit: page,
-            },
+            }),
             Some(4) => self.draw_there(rng).map_or(Step::Get(place), Step::Delete),
             _ => Step::Get(place),
         }
@@ -137,7 +141,7 @@ impl ItemOracle {
             Step::Get(place) | Step::Put(place) | Step::Patch(place) | Step::Delete(place) => {
                 self.collection.namespace_of(place)
             }
-            Step::Search { namespace, .. } => namespace,
+            Step::Search(query) => query.namespace,
         }
     }
 
@@ -156,16 +160,11 @@ impl ItemOracle {
                 ItemOp::Patch(all.key(place)?, all.patch(place, self.next_patch(place)))
             }
             Step::Delete(place) => ItemOp::Delete(all.key(place)?),
-            Step::Search {
-                namespace,
-                wanted,
-                offset,
-                limit,
-            } => {
-                let search = Search::below(&all.labels(namespace))
-                    .and_then(|search| search.filter(&wanted.filter()))
+            Step::Search(query) => {
+                let search = Search::below(&all.labels(query.namespace))
+                    .and_then(|search| search.filter(&query.wanted.filter()))
                     .map_err(Error::engine("make a search"))?;
-                ItemOp::Search(search.offset(offset).limit(limit))
+                ItemOp::Search(search.offset(query.offset).limit(query.limit))
             }
         })
     }
@@ -188,7 +187,7 @@ impl ItemOracle {
     /// Takes note that a step was acknowledged.
     pub fn apply(&mut self, step: Step) {
         let at = match step {
-            Step::Get(_) | Step::Search { .. } => return,
+            Step::Get(_) | Step::Search(_) => return,
             Step::Put(place) | Step::Patch(place) | Step::Delete(place) => place,
         };
         let revision = match step {
@@ -253,19 +252,14 @@ impl ItemOracle {
                 let key = self.collection.key(place).map_err(named)?;
                 compare(items, self.value(place).map(|value| (key, value)))
             }
-            Step::Search {
-                namespace,
-                wanted,
-                offset,
-                limit,
-            } => {
-                let by_key = self.collection.by_key(namespace).map_err(named)?;
+            Step::Search(query) => {
+                let by_key = self.collection.by_key(query.namespace).map_err(named)?;
                 let found = by_key.into_iter().filter(|(_, place)| {
                     let place_is = self.places[*place as usize];
                     let traits = || self.collection.traits(*place, place_is.revision);
-                    place_is.is_there && wanted.finds(traits())
+                    place_is.is_there && query.wanted.finds(traits())
                 });
-                let page = found.skip(offset).take(limit);
+                let page = found.skip(query.offset).take(query.limit);
                 compare(
                     items,
                     page.filter_map(|(key, at)| Some((key, self.value(at)?))),
@@ -421,11 +415,13 @@ mod tests {
             .filter(|(_, value)| value["topic"] == "work")
             .collect();
         assert!(found.len() > 2);
-        let step = |offset| Step::Search {
-            namespace: 1,
-            wanted,
-            offset,
-            limit: 2,
+        let step = |offset| {
+            Step::Search(Query {
+                namespace: 1,
+                wanted,
+                offset,
+                limit: 2,
+            })
         };
         assert!(oracle.check(step(0), &answer(found[..2].to_vec())).is_ok());
         assert!(oracle.check(step(1), &answer(found[1..3].to_vec())).is_ok());

@@ -30,7 +30,7 @@ use crate::scenario::{Shape, Source};
 
 pub use conversation::{Conversation, Cut};
 pub use generator::Generator;
-pub use item_oracle::{ItemOracle, Step, compare};
+pub use item_oracle::{ItemOracle, Query, Step, compare};
 pub(crate) use items::json_len;
 pub use items::{Collection, ItemSummary, Members, Revision, Wanted};
 pub use large::{Field, LargeValue, merge};

@@ -8,7 +8,7 @@ use crate::measure::PhaseName;
 use crate::model::Bench;
 use crate::scenario::LongTermStore;
 use crate::subject::items::ItemOp;
-use crate::workload::{Rng, Step, Wanted};
+use crate::workload::{Query, Rng, Step, Wanted};
 
 /// Tells the stream that chooses what is read.
 const COLD: u64 = 0xc01d;
@@ -19,12 +19,13 @@ pub(in crate::model) async fn cold(bench: &mut Bench<'_>, model: &LongTermStore)
     let oracle = bench.first_oracle(Which::Many, model)?;
     let rng = &mut Rng::at(&[bench.items()?.seed, COLD]);
     let get = Step::Get(oracle.collection().draw(rng));
-    let search = Step::Search {
-        namespace: oracle.namespace_of(Step::Get(oracle.collection().draw(rng))),
+    let another = oracle.collection().draw(rng);
+    let search = Step::Search(Query {
+        namespace: oracle.collection().namespace_of(another),
         wanted: Wanted::draw(rng),
         offset: 0,
         limit: model.page,
-    };
+    });
     let pair = bench.open(Which::Many)?;
     // One trivial operation: an item that is not there.
     let open = bench.recorder.begin(PhaseName::WarmUp);
