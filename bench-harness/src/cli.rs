@@ -9,7 +9,7 @@ use chunkpoint_core::backend::Durability;
 
 use crate::error::{Error, Result};
 use crate::figures::{CELL, WORKLOAD};
-use crate::scenario::{Catalogue, Model};
+use crate::scenario::Catalogue;
 use crate::subject::{BackendKind, Variant};
 use crate::{cell, report, run};
 
@@ -34,6 +34,7 @@ Examples:
   chunkpoint-bench run quick                       a first look, under two minutes
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst
   chunkpoint-bench run single-session --quick --variant default --variant floor
+  chunkpoint-bench run long-term-store --quick     items, patches, searches
   chunkpoint-bench report                          make results/README.md
 
 Build with --release: a debug build measures the compiler.
@@ -76,6 +77,7 @@ Examples:
   chunkpoint-bench run quick --backend memory
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst --dir /mnt/disk
   chunkpoint-bench run retention --quick --durability process
+  chunkpoint-bench run long-term-store --backend file --backend memory
   chunkpoint-bench run quick --corrupt-oracle      must end with exit code 3
 
 The directory given with --dir should be on the device that is to be measured: where it
@@ -199,11 +201,7 @@ fn list(figures: bool) -> Result<ExitCode> {
     let catalogue = Catalogue::open(SCENARIOS.as_ref())?;
     for entry in catalogue.entries() {
         let scenario = entry.parse()?;
-        let model = match scenario.model {
-            Model::Replay(_) => "replay",
-            Model::SingleSession(_) => "single-session",
-            Model::Retention(_) => "retention",
-        };
+        let model = scenario.model.name();
         let join = |all: Vec<String>| all.join(", ");
         println!("{} ({})", entry.name, entry.origin);
         println!("{}", indent(&scenario.description));

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::measure::{Io, Latency, Phase, Recorder, Series};
 use crate::scenario::{Model, Scenario};
 use crate::subject::{BackendKind, Footprint, Variant};
-use crate::workload::{Summary, TraceFile};
+use crate::workload::{TraceFile, Workload};
 
 pub use parent::{CellReport, run};
 pub use worker::work;
@@ -32,9 +32,12 @@ pub const COMMAND: &str = "cell";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Commits everything.
+    /// Fills stores with items.
+    Fill,
+    /// Commits everything; of a long-term store, all operations that are measured.
     Write,
-    /// Opens the thread and reads its tail, once, with a small cache.
+    /// Opens the thread and reads its tail, once, with a small cache. Of a long-term
+    /// store: opens it, gets an item and searches, once.
     Cold,
     /// Loads and tail reads.
     Read,
@@ -50,6 +53,13 @@ impl Stage {
             Model::SingleSession(_) => vec![Self::Write, Self::Cold, Self::Read, Self::Verify],
             // Its states are gone by the time a second process could look.
             Model::Retention(_) => vec![Self::Write],
+            Model::LongTermStore(_) => match variant {
+                Variant::Default => vec![Self::Fill, Self::Write, Self::Verify, Self::Cold],
+                // It opens and reads as the default does.
+                Variant::WholeValue => vec![Self::Fill, Self::Write, Self::Verify],
+                // It has nothing that another process could look at.
+                _ => vec![Self::Fill, Self::Write],
+            },
         };
         if variant == Variant::Floor {
             // Bytes without meaning cannot be verified.
@@ -61,6 +71,7 @@ impl Stage {
     /// Its name in results.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Fill => "fill",
             Self::Write => "write",
             Self::Cold => "cold",
             Self::Read => "read",
@@ -103,7 +114,7 @@ pub struct Job {
     /// The trace instead of the scenario's workload.
     pub trace: Option<TraceFile>,
     /// What the workload amounts to.
-    pub workload: Summary,
+    pub workload: Workload,
     /// Whether the oracle is made wrong, which every check must find.
     pub corrupt_oracle: bool,
 }

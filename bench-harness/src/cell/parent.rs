@@ -106,6 +106,7 @@ fn processes(job: &Job) -> Vec<Vec<Stage>> {
     for &stage in &job.stages {
         let count = match &job.scenario.model {
             Model::SingleSession(model) if stage == Stage::Cold => model.cold_opens,
+            Model::LongTermStore(model) if stage == Stage::Cold => model.cold_opens,
             _ => 1,
         };
         processes.extend(std::iter::repeat_n(vec![stage], count));

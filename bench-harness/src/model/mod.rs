@@ -1,5 +1,6 @@
 //! What is done with a variant: the procedures of the scenarios.
 
+mod items;
 mod pair;
 mod reads;
 mod replay;
@@ -9,6 +10,7 @@ mod verify;
 mod warm_up;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::pair::Opened;
@@ -19,6 +21,10 @@ use crate::scenario::{EngineSettings, Model};
 use crate::subject::{self, Entry, Footprint, Ledger, Store, Variant};
 use crate::workload::{self, Conversation, Conversations};
 
+/// The storage of the variant.
+const OWN: &str = "own";
+/// The storage of the engine beside the floor.
+const LEADER: &str = "leader";
 /// Wrong answers after which a stage stops looking for more.
 const MOST_WRONG: usize = 10;
 
@@ -26,9 +32,8 @@ const MOST_WRONG: usize = 10;
 #[derive(Debug)]
 pub struct Bench<'a> {
     job: &'a Job,
-    store: Store,
-    /// The storage of the engine beside the floor.
-    leader_store: Store,
+    /// Storage by its name. What is in memory lasts as long as this.
+    stores: BTreeMap<&'static str, Store>,
     /// What has been measured.
     pub recorder: Recorder,
     /// Traffic of the write stage.
@@ -42,11 +47,9 @@ pub struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// A bench for this job. Nothing is opened yet.
     pub fn new(job: &'a Job) -> Self {
-        let provision = |name| Store::provision(job.backend, job.store.join(name), job.durability);
         Self {
             job,
-            store: provision("own"),
-            leader_store: provision("leader"),
+            stores: BTreeMap::new(),
             recorder: Recorder::new(),
             io: None,
             storage: None,
@@ -71,8 +74,21 @@ impl<'a> Bench<'a> {
                 verify::every_state(self, model.verified_states).await
             }
             (Model::Retention(model), Stage::Write) => retention::run(self, model).await,
-            (Model::Replay(_), Stage::Cold) | (Model::Retention(_), _) => Ok(()),
+            (Model::LongTermStore(model), Stage::Fill) => items::fill(self, model).await,
+            (Model::LongTermStore(model), Stage::Write) => items::write(self, model).await,
+            (Model::LongTermStore(model), Stage::Verify) => items::verify(self, model).await,
+            (Model::LongTermStore(model), Stage::Cold) => items::cold(self, model).await,
+            (Model::Replay(_), Stage::Cold)
+            | (Model::Replay(_) | Model::SingleSession(_), Stage::Fill)
+            | (Model::Retention(_) | Model::LongTermStore(_), _) => Ok(()),
         }
+    }
+
+    /// The cell's storage of this name.
+    fn store(&mut self, name: &'static str) -> Store {
+        let job = self.job;
+        let provision = || Store::provision(job.backend, job.store.join(name), job.durability);
+        self.stores.entry(name).or_insert_with(provision).clone()
     }
 
     /// Opens the variant on the cell's storage, as a phase.
@@ -81,8 +97,9 @@ impl<'a> Bench<'a> {
     }
 
     fn provision_with(&mut self, settings: &EngineSettings) -> Result<Opened> {
+        let (own, leader) = (self.store(OWN), self.store(LEADER));
         let open = self.recorder.begin(PhaseName::Provision);
-        let opened = open_on(self.job.variant, &self.store, &self.leader_store, settings);
+        let opened = open_on(self.job.variant, &own, &leader, settings);
         self.recorder.end(open);
         opened
     }
@@ -91,7 +108,7 @@ impl<'a> Bench<'a> {
     fn conversations(&self) -> Result<Conversations> {
         let honour_cuts = match &self.job.scenario.model {
             Model::Replay(model) => model.honour_compaction,
-            Model::SingleSession(_) | Model::Retention(_) => true,
+            _ => true,
         };
         workload::open(
             &self.job.scenario.workload,
@@ -127,12 +144,17 @@ impl<'a> Bench<'a> {
 
     /// Books a wrong answer, unless `outcome` is right.
     fn judge(&mut self, thread: &str, outcome: Result<(), String>) {
+        let named = |what| format!("thread {}: {what}", chunkpoint_core::quote(thread));
+        self.check(outcome.map_err(named));
+    }
+
+    /// Books a wrong answer that says what it is about, unless `outcome` is right.
+    fn check(&mut self, outcome: Result<(), String>) {
         self.recorder.checked += 1;
         if let Err(what) = outcome
             && self.wrong.len() < MOST_WRONG
         {
-            self.wrong
-                .push(format!("thread {}: {what}", chunkpoint_core::quote(thread)));
+            self.wrong.push(what);
         }
     }
 
@@ -146,10 +168,15 @@ impl<'a> Bench<'a> {
         let open = self.recorder.begin(PhaseName::Footprint);
         self.io = Some(opened.io());
         let closed = opened.close().await;
-        let footprint = self.store.footprint();
+        let footprint = self.store(OWN).footprint();
         self.recorder.end(open);
         closed?;
-        let footprint = footprint?;
+        self.book_footprint(footprint?);
+        Ok(())
+    }
+
+    /// Books what is at rest.
+    fn book_footprint(&mut self, footprint: Footprint) {
         self.storage = Some(footprint);
         self.recorder
             .figure("at_rest_bytes", footprint.bytes as f64);
@@ -159,7 +186,6 @@ impl<'a> Bench<'a> {
         );
         self.recorder
             .figure("at_rest_files", footprint.files.map(|files| files as f64));
-        Ok(())
     }
 
     /// Closes the variant as a phase.

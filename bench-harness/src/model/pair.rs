@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::measure::{Io, Recorder};
-use crate::subject::{Answer, Change, Op, Session, Subject};
+use crate::subject::{Answer, Change, Counted, Op, Session, Subject};
 use crate::workload::Conversation;
 
 /// An opened variant, and for the floor the engine beside it.
@@ -103,12 +103,12 @@ impl Sessions {
     pub(super) async fn put(&mut self, change: Change) -> Result<Timed<String>> {
         let mut leader_took = None;
         if let Some((subject, session)) = &mut self.leader {
-            let led = timed(subject, session.put(change.clone())).await?;
+            let led = timed(&**subject, session.put(change.clone())).await?;
             leader_took = Some(led.took);
             self.own.1.follow(led.io);
         }
         let (subject, session) = &mut self.own;
-        let put = timed(subject, session.put(change)).await?;
+        let put = timed(&**subject, session.put(change)).await?;
         Ok(Timed {
             leader_took,
             bare: session.bare(),
@@ -120,12 +120,12 @@ impl Sessions {
     pub(super) async fn read(&mut self, op: Op, count: usize) -> Result<Timed<Option<Answer>>> {
         let mut leader_took = None;
         if let Some((subject, session)) = &mut self.leader {
-            let led = timed(subject, read(session, op, count)).await?;
+            let led = timed(&**subject, read(session, op, count)).await?;
             leader_took = Some(led.took);
             self.own.1.follow(led.io);
         }
         let (subject, session) = &mut self.own;
-        let read = timed(subject, read(session, op, count)).await?;
+        let read = timed(&**subject, read(session, op, count)).await?;
         Ok(Timed {
             leader_took,
             bare: session.bare(),
@@ -135,7 +135,7 @@ impl Sessions {
 
     pub(super) async fn at(&mut self, id: &str) -> Result<Timed<Option<Answer>>> {
         let (subject, session) = &mut self.own;
-        timed(subject, session.at(id)).await
+        timed(&**subject, session.at(id)).await
     }
 
     pub(super) async fn history(&mut self) -> Result<Vec<String>> {
@@ -150,9 +150,10 @@ async fn read(session: &mut Box<dyn Session>, op: Op, count: usize) -> Result<Op
     }
 }
 
-async fn timed<T>(
-    subject: &Arc<dyn Subject>,
-    operation: impl Future<Output = Result<T>>,
+/// Runs an operation of `subject`; takes its time and counts its traffic.
+pub(super) async fn timed<T>(
+    subject: &(impl Counted + Sync + ?Sized),
+    operation: impl Future<Output = Result<T>> + Send,
 ) -> Result<Timed<T>> {
     let before = subject.io();
     let start = Instant::now();

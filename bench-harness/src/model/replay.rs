@@ -32,7 +32,7 @@ pub(super) async fn write(bench: &mut Bench<'_>, _: &Replay) -> Result<()> {
         ledger: Mutex::new(bench.ledger()?),
         sampling: bench.job.sampling,
         done: AtomicU64::new(0),
-        teller: Teller::new("put", bench.job.workload.messages),
+        teller: Teller::new("put", bench.job.workload.conversations().messages),
     });
     bench.recorder.end(open);
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::warm_up::warm_up;
 use super::writer::{Thread, Writer};
-use super::{Bench, verify};
+use super::{Bench, OWN, verify};
 use crate::error::Result;
 use crate::measure::{PhaseName, Sample};
 use crate::progress::Teller;
@@ -37,6 +37,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
     // The ids that must still be there at the end, and the last that must not.
     let mut kept: VecDeque<String> = VecDeque::new();
     let mut dropped = None;
+    let storage = bench.store(OWN);
     bench.recorder.end(open);
 
     let open = bench.recorder.begin(PhaseName::Measure);
@@ -50,7 +51,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
             dropped = kept.pop_front();
         }
         if step % model.sample_every == 0 {
-            let at_rest = bench.store.footprint()?.bytes;
+            let at_rest = storage.footprint()?.bytes;
             let elapsed = start.elapsed().as_millis() as u64;
             bench
                 .recorder

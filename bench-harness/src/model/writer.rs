@@ -187,7 +187,7 @@ impl Bench<'_> {
             self.recorder.figure("total_at_rest_bytes", at_rest);
             return;
         }
-        let workload = &self.job.workload;
+        let workload = self.job.workload.conversations();
         let payload = snapshot_len(workload.snapshot_messages, workload.snapshot_bytes) as f64;
         let overhead = (at_rest - writer.state_bytes as f64) / writer.puts.max(1) as f64;
         let total = payload + overhead * workload.messages as f64;

@@ -153,6 +153,7 @@ fn render(runs: &[Run], expected: &[(String, String)]) -> String {
     out.push_str(&sections::budgets(runs));
     out.push_str(&sections::figures(runs));
     out.push_str(&sections::by_length(runs));
+    out.push_str(&sections::stores_by_size(runs));
     out.push_str(&chart::over_steps(runs));
     out.push_str(&sections::notes(runs));
     out.push_str(&sections::scenarios(runs));

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Run;
 use crate::figures;
-use crate::result::{Cell, Outcome, Profile};
+use crate::result::{Cell, HEADS, Outcome, Profile, by_size};
 use crate::subject::Variant;
 use crate::table::Table;
+use crate::workload::Workload;
 
 /// A column: its heading and the figure it shows.
 type Column = (&'static str, &'static str);
@@ -86,7 +87,71 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
             ("calls", "cold_tail_round_trips"),
         ],
     ),
+    (
+        "Items",
+        "Operations of the long-term store on its larger size, and what moves for one, as means; \
+         what is compacted in the background is in the bytes. Puts are in *Latency*.",
+        &[
+            ("get p50", "get_p50_ns"),
+            ("engine in turns", "paired_get_p50_ns"),
+            ("system calls alone", "bare_get_p50_ns"),
+            ("patch p50", "patch_p50_ns"),
+            ("engine in turns", "paired_patch_p50_ns"),
+            ("system calls alone", "bare_patch_p50_ns"),
+            ("search p50", "search_p50_ns"),
+            ("engine in turns", "paired_search_p50_ns"),
+            ("read for a get", "get_bytes_read_mean"),
+            ("read for a search", "search_bytes_read_mean"),
+            ("written for a put", "put_bytes_written_mean"),
+            ("written for a patch", "patch_bytes_written_mean"),
+            ("filled a second", "fill_per_s"),
+            ("written over filled", "fill_write_amplification"),
+            ("items verified", "items_verified"),
+        ],
+    ),
+    (
+        "One large value",
+        "Single fields of it are patched: always the same one, then another each time. *Engine* \
+         is what the engine hands its backend; *written* is what the backend writes. \
+         `whole-value` reads the value, changes the field and puts it again.",
+        &[
+            ("its bytes", "large_value_bytes"),
+            ("same field p50", "patch_large_p50_ns"),
+            ("engine", "patch_large_engine_bytes_mean"),
+            ("written", "patch_large_bytes_written_mean"),
+            ("at most", "patch_large_bytes_written_max"),
+            ("read", "patch_large_bytes_read_mean"),
+            ("other fields p50", "patch_scattered_p50_ns"),
+            ("engine", "patch_scattered_engine_bytes_mean"),
+            ("written", "patch_scattered_bytes_written_mean"),
+            ("at most", "patch_scattered_bytes_written_max"),
+            ("read", "patch_scattered_bytes_read_mean"),
+            ("growth of RSS", "large_rss_growth_bytes"),
+            ("at rest", "large_at_rest_bytes"),
+        ],
+    ),
+    (
+        "Many items opened",
+        "By processes that have just started: the store is opened, one item that is not there \
+         is asked for, then come one get and one search. Growth is the peak over what was \
+         resident before those two; of several processes, the greatest.",
+        &[
+            ("items", "many_items"),
+            ("at rest", "many_at_rest_bytes"),
+            ("filled a second", "many_fill_per_s"),
+            ("read to open", "cold_open_bytes_read"),
+            ("get p50", "cold_get_p50_ns"),
+            ("read", "cold_get_bytes_read"),
+            ("search p50", "cold_search_p50_ns"),
+            ("read", "cold_search_bytes_read"),
+            ("growth of RSS", "cold_rss_growth_bytes"),
+            ("RSS", "cold_rss_bytes"),
+        ],
+    ),
 ];
+
+/// Sections that are there even if no result has any of their figures.
+const EVERYWHERE: [&str; 4] = ["Memory", "Latency", "Storage", "Amplification"];
 
 /// The engine beside the whole state at every step: what the project is for.
 pub(super) fn in_short(runs: &[Run]) -> String {
@@ -107,7 +172,10 @@ pub(super) fn in_short(runs: &[Run]) -> String {
         else {
             continue;
         };
-        let mut row = vec![run.label.clone(), group(run.result.workload.messages)];
+        let Workload::Conversations(of) = &run.result.workload else {
+            continue;
+        };
+        let mut row = vec![run.label.clone(), group(of.messages)];
         for figure in [
             "write_rss_growth_bytes",
             "put_p50_ns",
@@ -158,10 +226,12 @@ pub(super) fn budgets(runs: &[Run]) -> String {
 
 /// The tables of figures.
 pub(super) fn figures(runs: &[Run]) -> String {
-    SECTIONS
-        .iter()
-        .map(|(name, about, columns)| section(name, about, &table(runs, columns)))
-        .collect()
+    let tables = SECTIONS.iter().map(|(name, about, columns)| {
+        let table = table(runs, columns);
+        let is_asked = EVERYWHERE.contains(name) || !table.is_empty();
+        is_asked.then(|| section(name, about, &table))
+    });
+    tables.flatten().collect()
 }
 
 fn section(name: &str, about: &str, table: &Table) -> String {
@@ -184,7 +254,8 @@ fn table(runs: &[Run], columns: &[Column]) -> Table {
         .collect();
     let heads = columns.iter().map(|(head, _)| *head);
     let mut table = Table::new(["run", "variant"].into_iter().chain(heads)).words(2);
-    for run in runs {
+    let concerned = |run: &&Run| columns.iter().any(|(_, figure)| has(run, figure));
+    for run in runs.iter().filter(concerned) {
         for variant in variants(run) {
             let mut row = vec![run.label.clone(), variant.to_string()];
             match run.result.cell(variant) {
@@ -274,6 +345,25 @@ pub(super) fn by_length(runs: &[Run]) -> String {
     )
 }
 
+/// Operations on a small store beside those on a large one, where a scenario has both.
+pub(super) fn stores_by_size(runs: &[Run]) -> String {
+    let mut table = Table::new(std::iter::once("run").chain(HEADS)).words(4);
+    for run in runs {
+        for row in by_size(&run.result) {
+            table.row(std::iter::once(run.label.clone()).chain(row));
+        }
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    section(
+        "Operations by the store's size",
+        "Of one client that takes turns between a small store and a large one, with as many \
+         items in each namespace: the same operations, on the same device at the same time.",
+        &table,
+    )
+}
+
 fn group(number: u64) -> String {
     figures::format(number as f64, figures::Unit::Count)
 }
@@ -333,7 +423,7 @@ pub(super) fn runs(runs: &[Run]) -> String {
     let mut table = Table::new([
         "run",
         "profile",
-        "messages",
+        "messages or items",
         "their bytes",
         "as snapshots",
         "started",
@@ -344,15 +434,19 @@ pub(super) fn runs(runs: &[Run]) -> String {
     for run in runs {
         let result = &run.result;
         let bytes = |value: u64| figures::format(value as f64, figures::Unit::Bytes);
+        let (count, raw, snapshots) = match &result.workload {
+            Workload::Conversations(of) => (of.messages, of.raw_bytes, bytes(of.snapshot_bytes)),
+            Workload::Items(of) => (of.items, of.raw_bytes, "–".into()),
+        };
         table.row([
             run.label.clone(),
             match result.scenario.profile {
                 Profile::Full => "full".into(),
                 Profile::Quick => "quick".into(),
             },
-            group(result.workload.messages),
-            bytes(result.workload.raw_bytes),
-            bytes(result.workload.snapshot_bytes),
+            group(count),
+            bytes(raw),
+            snapshots,
             result.started.clone(),
             format!("{:.0} s", result.wall_s),
             result.harness.label(),

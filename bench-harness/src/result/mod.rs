@@ -2,6 +2,7 @@
 
 mod expect;
 mod file;
+mod size;
 
 use std::collections::BTreeMap;
 
@@ -14,10 +15,11 @@ use crate::error::Result;
 use crate::figures;
 use crate::measure::{Environment, Io, Percentiles, Phase, Revision, Series};
 use crate::subject::{BackendKind, Footprint, Variant};
-use crate::workload::Summary;
+use crate::workload::Workload;
 
 pub use expect::{Expected, Outcome, evaluate};
 pub use file::{load_all, validate, write};
+pub use size::{HEADS, by_size};
 
 /// The version of the result format.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -43,7 +45,7 @@ pub struct RunResult {
     /// The machine.
     pub environment: Environment,
     /// What was stored.
-    pub workload: Summary,
+    pub workload: Workload,
     /// The cells, in the order they ran.
     pub cells: Vec<Cell>,
     /// What was expected, and what came of it.

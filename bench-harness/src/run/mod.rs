@@ -19,7 +19,7 @@ use crate::result::{
 };
 use crate::scenario::{Entry, Model, Scenario, Source};
 use crate::subject::{BackendKind, Variant, snapshot_len};
-use crate::workload::{self, Summary, TraceFile};
+use crate::workload::{self, Collection, ItemSummary, Summary, TraceFile, Workload};
 
 /// What the caller wants of a run.
 #[derive(Debug, Clone)]
@@ -68,13 +68,7 @@ pub fn run(entry: &Entry, mut scenario: Scenario, options: &Options) -> Result<D
     let trace = prepare(&mut scenario, options)?;
     println!("scenario {} ({})", scenario.name, entry.origin);
     let workload = summarize(&scenario, trace.as_ref())?;
-    println!(
-        "workload: {} conversations, {} messages, {} of messages, {} as full snapshots",
-        workload.conversations,
-        workload.messages,
-        figures::format(workload.raw_bytes as f64, figures::Unit::Bytes),
-        figures::format(workload.snapshot_bytes as f64, figures::Unit::Bytes),
-    );
+    println!("workload: {}", describe(&workload));
     let mut done = Done {
         ok: true,
         missed: false,
@@ -169,39 +163,67 @@ fn prepare(scenario: &mut Scenario, options: &Options) -> Result<Option<TraceFil
         scenario.make_quick()?;
     }
     if let Some(given) = options.seed {
-        match &mut scenario.workload {
-            Source::Conversations(spec) => spec.seed = given,
-            Source::Uniform(spec) => spec.seed = given,
-        }
+        scenario.workload.set_seed(given);
     }
     let most = scenario.quick.conversations.filter(|_| options.quick);
     Ok(options.trace.clone().map(|path| TraceFile { path, most }))
 }
 
-fn summarize(scenario: &Scenario, trace: Option<&TraceFile>) -> Result<Summary> {
-    let honour_cuts = match &scenario.model {
-        Model::Replay(model) => model.honour_compaction,
-        Model::SingleSession(_) | Model::Retention(_) => true,
-    };
-    let conversations = workload::open(&scenario.workload, trace, honour_cuts)?;
+fn describe(workload: &Workload) -> String {
+    let bytes = |bytes: u64| figures::format(bytes as f64, figures::Unit::Bytes);
+    match workload {
+        Workload::Conversations(of) => format!(
+            "{} conversations, {} messages, {} of messages, {} as full snapshots",
+            of.conversations,
+            of.messages,
+            bytes(of.raw_bytes),
+            bytes(of.snapshot_bytes),
+        ),
+        Workload::Items(of) => format!(
+            "{} items in {} namespaces, {} of values; in turns with {} items",
+            of.items,
+            of.namespaces,
+            bytes(of.raw_bytes),
+            of.small_items,
+        ),
+    }
+}
+
+fn summarize(scenario: &Scenario, trace: Option<&TraceFile>) -> Result<Workload> {
     let mut display = Display::new("workload");
-    let label = "messages".to_string();
     let mut told = Instant::now();
-    let summary = Summary::of(conversations, |done| {
+    let mut tell = |label: &str, done| {
         if told.elapsed().as_millis() >= 100 {
             told = Instant::now();
-            display.show(&Progress {
-                label: label.clone(),
-                done,
-                total: 0,
-            });
+            let label = label.to_string();
+            let total = 0;
+            display.show(&Progress { label, done, total });
         }
-    })?;
+    };
+    let workload = match (&scenario.workload, &scenario.model) {
+        (Source::Items(spec), Model::LongTermStore(model)) => {
+            let all = Collection::new(spec, spec.items, spec.namespaces, 0);
+            let summary = all.summarize(|done| tell("items", done))?;
+            Workload::Items(ItemSummary {
+                small_items: model.small_items as u64,
+                ..summary
+            })
+        }
+        (source, model) => {
+            let honour_cuts = match model {
+                Model::Replay(model) => model.honour_compaction,
+                _ => true,
+            };
+            let conversations = workload::open(source, trace, honour_cuts)?;
+            let summary = Summary::of(conversations, |done| tell("messages", done))?;
+            if summary.messages == 0 {
+                return Err(Error::Input("the workload has no message".into()));
+            }
+            Workload::Conversations(summary)
+        }
+    };
     display.finish("read");
-    if summary.messages == 0 {
-        return Err(Error::Input("the workload has no message".into()));
-    }
-    Ok(summary)
+    Ok(workload)
 }
 
 /// One scenario with its options.
@@ -210,7 +232,7 @@ struct Run<'a> {
     scenario: &'a Scenario,
     options: &'a Options,
     trace: &'a Option<TraceFile>,
-    workload: &'a Summary,
+    workload: &'a Workload,
 }
 
 impl Run<'_> {
@@ -306,7 +328,7 @@ impl Run<'_> {
         if variant != Variant::FullSnapshot {
             return Sampling::All;
         }
-        let workload = self.workload;
+        let workload = self.workload.conversations();
         let total = snapshot_len(workload.snapshot_messages, workload.snapshot_bytes);
         let budget = self.options.snapshot_budget_bytes.max(1);
         match &self.scenario.model {
@@ -319,10 +341,7 @@ impl Run<'_> {
     fn info(&self) -> Result<ScenarioInfo> {
         let scenario = self.scenario;
         let trace = self.trace.as_ref().and_then(|trace| trace.path.file_name());
-        let seed = match &scenario.workload {
-            Source::Conversations(spec) => spec.seed,
-            Source::Uniform(spec) => spec.seed,
-        };
+        let seed = scenario.workload.seed();
         let params = json!({
             "workload": &scenario.workload,
             "load": scenario.load,

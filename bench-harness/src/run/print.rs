@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::figures;
-use crate::result::{Outcome, RunResult};
+use crate::result::{HEADS, Outcome, RunResult, by_size};
 use crate::table::Table;
 
 /// The figures that a run prints, where it has them.
@@ -39,6 +39,49 @@ const SHOWN: &[&str] = &[
     "load_latest_rss_growth_bytes",
     "rss_slope_bytes_per_100k",
     "heap_slope_bytes_per_100k",
+    "get_p50_ns",
+    "get_p99_ns",
+    "paired_get_p50_ns",
+    "bare_get_p50_ns",
+    "patch_p50_ns",
+    "patch_p99_ns",
+    "paired_patch_p50_ns",
+    "bare_patch_p50_ns",
+    "search_p50_ns",
+    "search_p99_ns",
+    "paired_search_p50_ns",
+    "get_bytes_read_mean",
+    "search_bytes_read_mean",
+    "put_bytes_written_mean",
+    "patch_bytes_written_mean",
+    "fill_per_s",
+    "fill_write_amplification",
+    "large_value_bytes",
+    "patch_large_p50_ns",
+    "patch_large_bytes_written_mean",
+    "patch_large_bytes_written_max",
+    "patch_large_engine_bytes_mean",
+    "patch_large_bytes_read_mean",
+    "patch_scattered_p50_ns",
+    "patch_scattered_bytes_written_mean",
+    "patch_scattered_bytes_written_max",
+    "patch_scattered_engine_bytes_mean",
+    "patch_scattered_bytes_read_mean",
+    "large_rss_growth_bytes",
+    "large_at_rest_bytes",
+    "write_heap_bytes",
+    "many_items",
+    "many_fill_per_s",
+    "many_at_rest_bytes",
+    "cold_open_bytes_read",
+    "cold_get_p50_ns",
+    "cold_get_bytes_read",
+    "cold_search_p50_ns",
+    "cold_search_bytes_read",
+    "cold_rss_growth_bytes",
+    "cold_rss_bytes",
+    "items_kept",
+    "items_verified",
 ];
 
 /// Prints a result for a person.
@@ -75,6 +118,11 @@ pub(super) fn print(result: &RunResult) {
         }
     }
     print!("{}", table.to_text());
+    let mut table = Table::new(HEADS).words(3);
+    by_size(result).into_iter().for_each(|row| table.row(row));
+    if !table.is_empty() {
+        print!("\n{}", table.to_text());
+    }
     for cell in &result.cells {
         let (variant, verdict) = (cell.variant, &cell.verdict);
         verdict

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Scenario, Source};
+use super::{Model, Scenario, Source};
 use crate::error::{Error, Result};
+use crate::subject::Variant;
 
 /// The scenarios that come with the harness.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -21,6 +22,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     (
         "retention",
         include_str!("../../../scenarios/retention.toml"),
+    ),
+    (
+        "long-term-store",
+        include_str!("../../../scenarios/long-term-store.toml"),
     ),
 ];
 
@@ -141,6 +146,7 @@ impl Entry {
                 "{file}: fields `channels` and `window` of a workload do not go together"
             )));
         }
+        check_items(&scenario).map_err(|e| Error::Input(format!("{file}: {e}")))?;
         for expectation in &scenario.expect {
             if expectation.at_most.is_none() == expectation.at_least.is_none() {
                 return Err(Error::Input(format!(
@@ -156,6 +162,28 @@ impl Entry {
     pub fn hash(&self) -> String {
         blake3::hash(self.text.as_bytes()).to_hex().to_string()
     }
+}
+
+/// Checks that items go with the model that is about them, and with nothing else.
+fn check_items(scenario: &Scenario) -> Result<(), String> {
+    let has_items = matches!(scenario.workload, Source::Items(_));
+    let Model::LongTermStore(_) = scenario.model else {
+        let name = scenario.model.name();
+        return match has_items {
+            true => Err(format!("model {name} stores conversations, not items")),
+            false => Ok(()),
+        };
+    };
+    if !has_items {
+        return Err("model long-term-store needs a workload of items".into());
+    }
+    if scenario.load.clients != 1 {
+        return Err("model long-term-store has one client; field `clients` must be 1".into());
+    }
+    if scenario.cells.all().any(|one| one == Variant::FullSnapshot) {
+        return Err("model long-term-store has no variant full-snapshot".into());
+    }
+    Ok(())
 }
 
 fn read_directory(directory: &Path) -> Result<Vec<Entry>> {
@@ -246,6 +274,39 @@ mod tests {
             message.contains("at_lunch_bytes") && message.contains("line "),
             "{message}"
         );
+    }
+
+    #[test]
+    fn items_go_with_the_long_term_store_only() {
+        let of = "long-term-store";
+        let message = broken(of, "baselines = [", "baselines = [\"full-snapshot\", ");
+        assert!(message.contains("full-snapshot"), "{message}");
+        let message = broken(of, "clients = 1", "clients = 2");
+        assert!(message.contains("clients"), "{message}");
+        let message = broken(of, "popularity = 0.99", "popularity = -1.0");
+        assert!(
+            message.contains("popularity") && message.contains("line "),
+            "{message}"
+        );
+
+        let items = "items = { items = 9, namespaces = 1, seed = 1, popularity = 0.0, kinds = \
+                     [{ name = \"a\", share = 1.0, bytes = [[0.0, 100], [1.0, 200]] }] }";
+        let uniform = "uniform = { messages = 9, message-bytes = 9, seed = 1 }";
+        for (name, workload) in [("retention", items), (of, uniform)] {
+            let text = built_in().get(name).unwrap().0.text.clone();
+            let (start, rest) = text.split_once("[workload.").unwrap();
+            let (_, end) = rest.split_once("[load]").unwrap();
+            let entry = Entry {
+                name: name.into(),
+                text: format!("{start}[workload]\n{workload}\n[load]{end}"),
+                origin: Origin::BuiltIn,
+            };
+            let message = entry.parse().unwrap_err().to_string();
+            assert!(
+                message.contains(&format!("model {name}")) && message.contains("items"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

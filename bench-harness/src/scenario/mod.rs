@@ -5,6 +5,7 @@
 //! fields are errors, and an error names the file, the line and the field.
 
 mod catalogue;
+mod items;
 mod quick;
 mod shape;
 
@@ -16,6 +17,7 @@ use crate::figures;
 use crate::subject::{BackendKind, Variant};
 
 pub use catalogue::{Catalogue, Entry, Origin};
+pub use items::{ItemKind, Items, LongTermStore, Mix};
 pub use quick::Quick;
 pub use shape::{Kind, Shape, SystemPrompt};
 
@@ -55,7 +57,8 @@ pub struct Scenario {
     pub expect: Vec<Expectation>,
 }
 
-/// Where the conversations come from, unless a trace is given.
+/// What is stored: where the conversations come from, unless a trace is given; or the
+/// items.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
@@ -63,6 +66,28 @@ pub enum Source {
     Conversations(Generated),
     /// Sessions of messages of equal size.
     Uniform(Uniform),
+    /// Items of a long-term store.
+    Items(Items),
+}
+
+impl Source {
+    /// The seed that it is generated from.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Conversations(spec) => spec.seed,
+            Self::Uniform(spec) => spec.seed,
+            Self::Items(spec) => spec.seed,
+        }
+    }
+
+    /// The same from another seed.
+    pub fn set_seed(&mut self, seed: u64) {
+        match self {
+            Self::Conversations(spec) => spec.seed = seed,
+            Self::Uniform(spec) => spec.seed = seed,
+            Self::Items(spec) => spec.seed = seed,
+        }
+    }
 }
 
 /// Generated conversations.
@@ -185,6 +210,21 @@ pub enum Model {
     SingleSession(SingleSession),
     /// One thread with a bounded history: memory and storage over time.
     Retention(Retention),
+    /// The long-term store: a mix of operations on a small and on a large store in
+    /// turns, one large value patched, and a store of many items opened.
+    LongTermStore(LongTermStore),
+}
+
+impl Model {
+    /// Its name, as scenarios write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Replay(_) => "replay",
+            Self::SingleSession(_) => "single-session",
+            Self::Retention(_) => "retention",
+            Self::LongTermStore(_) => "long-term-store",
+        }
+    }
 }
 
 /// Parameters of [`Model::Replay`].

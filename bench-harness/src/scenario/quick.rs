@@ -20,12 +20,24 @@ pub struct Quick {
     pub settle_share: Option<f64>,
     /// Pairs of appends of a single session.
     pub pairs: Option<usize>,
-    /// Fresh processes of a single session.
+    /// Fresh processes of a single session or of a long-term store.
     pub cold_opens: Option<usize>,
     /// States that a single session reads back.
     pub verified_states: Option<usize>,
     /// Lengths at which a single session's full snapshots are written.
     pub snapshot_lengths: Option<Vec<usize>>,
+    /// Items of a long-term store.
+    pub items: Option<usize>,
+    /// Their namespaces.
+    pub namespaces: Option<usize>,
+    /// Operations of the mix, on each of the two stores.
+    pub operations: Option<usize>,
+    /// Patches of the large value.
+    pub large_patches: Option<usize>,
+    /// Items of the store that fresh processes open.
+    pub many_items: Option<usize>,
+    /// Their namespaces.
+    pub many_namespaces: Option<usize>,
 }
 
 impl Scenario {
@@ -35,51 +47,66 @@ impl Scenario {
     /// `Input` if the table has a field that the workload or model lacks.
     pub fn make_quick(&mut self) -> Result<()> {
         let quick = self.quick.clone();
-        let name = self.name.clone();
-        let set = |field: &str, slot: Option<&mut usize>, value: Option<usize>| {
-            match (slot, value) {
-                (_, None) => Ok(()),
-                (Some(slot), Some(value)) if value > 0 => {
-                    *slot = value;
-                    Ok(())
-                }
-                (Some(_), Some(_)) => Err(format!("quick.{field} must be at least 1")),
-                (None, Some(_)) => Err(format!("quick.{field} does not fit the workload or model")),
-            }
-            .map_err(|e| Error::Input(format!("scenarios/{name}.toml: {e}")))
+        let mut slots: Vec<(&str, &mut usize)> = match &mut self.workload {
+            Source::Conversations(spec) => vec![("conversations", &mut spec.count)],
+            Source::Uniform(spec) => vec![("messages", &mut spec.messages)],
+            Source::Items(spec) => vec![
+                ("items", &mut spec.items),
+                ("namespaces", &mut spec.namespaces),
+            ],
         };
-        let (conversations, messages) = match &mut self.workload {
-            Source::Conversations(spec) => (Some(&mut spec.count), None),
-            Source::Uniform(spec) => (None, Some(&mut spec.messages)),
-        };
-        set("conversations", conversations, quick.conversations)?;
-        set("messages", messages, quick.messages)?;
-        let sample_every = match &mut self.model {
-            Model::Retention(model) => Some(&mut model.sample_every),
-            _ => None,
-        };
-        set("sample-every", sample_every, quick.sample_every)?;
-        if let (Model::Retention(model), Some(share)) = (&mut self.model, quick.settle_share) {
-            model.settle_share = share;
-        }
         match &mut self.model {
+            Model::Replay(_) => {}
             Model::SingleSession(model) => {
-                set("pairs", Some(&mut model.pairs), quick.pairs)?;
-                set("cold-opens", Some(&mut model.cold_opens), quick.cold_opens)?;
-                set(
-                    "verified-states",
-                    Some(&mut model.verified_states),
-                    quick.verified_states,
-                )?;
                 if let Some(lengths) = quick.snapshot_lengths {
                     model.snapshot_lengths = lengths;
                 }
+                slots.extend([
+                    ("pairs", &mut model.pairs),
+                    ("cold-opens", &mut model.cold_opens),
+                    ("verified-states", &mut model.verified_states),
+                ]);
             }
-            _ => {
-                set("pairs", None, quick.pairs)?;
-                set("cold-opens", None, quick.cold_opens)?;
-                set("verified-states", None, quick.verified_states)?;
+            Model::Retention(model) => {
+                model.settle_share = quick.settle_share.unwrap_or(model.settle_share);
+                slots.push(("sample-every", &mut model.sample_every));
             }
+            Model::LongTermStore(model) => slots.extend([
+                ("operations", &mut model.operations),
+                ("large-patches", &mut model.large_patches),
+                ("many-items", &mut model.many_items),
+                ("many-namespaces", &mut model.many_namespaces),
+                ("cold-opens", &mut model.cold_opens),
+            ]),
+        }
+        for (field, value) in [
+            ("conversations", quick.conversations),
+            ("messages", quick.messages),
+            ("items", quick.items),
+            ("namespaces", quick.namespaces),
+            ("sample-every", quick.sample_every),
+            ("pairs", quick.pairs),
+            ("cold-opens", quick.cold_opens),
+            ("verified-states", quick.verified_states),
+            ("operations", quick.operations),
+            ("large-patches", quick.large_patches),
+            ("many-items", quick.many_items),
+            ("many-namespaces", quick.many_namespaces),
+        ] {
+            let Some(value) = value else { continue };
+            let slot = slots.iter_mut().find(|(name, _)| *name == field);
+            let wrong = match slot {
+                Some((_, slot)) if value > 0 => {
+                    **slot = value;
+                    continue;
+                }
+                Some(_) => "must be at least 1",
+                None => "does not fit the workload or model",
+            };
+            let name = &self.name;
+            return Err(Error::Input(format!(
+                "scenarios/{name}.toml: quick.{field} {wrong}"
+            )));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use chunkpoint_core::{HistoryQuery, Memory, Settings, Snapshot, Thread};
 use futures::TryStreamExt;
 
 use super::store::Meter;
-use super::{Answer, Change, MESSAGES, SCRATCH, Session, Store, Subject};
+use super::{Answer, Change, Counted, MESSAGES, SCRATCH, Session, Store, Subject};
 use crate::error::{Error, Result};
 use crate::measure::Io;
 use crate::scenario::EngineSettings;
@@ -23,9 +23,7 @@ const TAG: &str = "json";
 /// The engine on a store.
 #[derive(Debug)]
 pub(super) struct Engine {
-    memory: Memory,
-    meter: Meter,
-    closes: bool,
+    open: Open,
     whole_values: bool,
 }
 
@@ -35,6 +33,23 @@ impl Engine {
         settings: &EngineSettings,
         whole_values: bool,
     ) -> Result<Self> {
+        Ok(Self {
+            open: Open::on(store, settings)?,
+            whole_values,
+        })
+    }
+}
+
+/// A memory that is open on a store.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) memory: Memory,
+    meter: Meter,
+    closes: bool,
+}
+
+impl Open {
+    pub(super) fn on(store: &Store, settings: &EngineSettings) -> Result<Self> {
         let (backend, meter) = store.backend()?;
         let memory = Memory::builder(backend)
             .settings(engine_settings(settings))
@@ -44,8 +59,21 @@ impl Engine {
             memory,
             meter,
             closes: store.is_persistent(),
-            whole_values,
         })
+    }
+
+    pub(super) async fn close(&self) -> Result<()> {
+        // Closing closes the backend; the one in memory is opened again.
+        if self.closes {
+            self.memory.close().await.map_err(Error::engine("close"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Counted for Open {
+    fn io(&self) -> Io {
+        self.meter.io()
     }
 }
 
@@ -63,10 +91,17 @@ fn engine_settings(given: &EngineSettings) -> Settings {
     settings
 }
 
+impl Counted for Engine {
+    fn io(&self) -> Io {
+        self.open.io()
+    }
+}
+
 #[async_trait]
 impl Subject for Engine {
     fn session(&self, _: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>> {
         let thread = self
+            .open
             .memory
             .thread(&conversation.id)
             .map_err(Error::engine("open a thread"))?;
@@ -74,7 +109,7 @@ impl Subject for Engine {
         let whole = self
             .whole_values
             .then(|| vec![Vec::new(); conversation.channels()]);
-        Ok(Box::new(Open {
+        Ok(Box::new(OpenThread {
             thread,
             channels,
             newest: conversation.channel_of(conversation.len().saturating_sub(1)),
@@ -83,28 +118,18 @@ impl Subject for Engine {
         }))
     }
 
-    fn io(&self) -> Io {
-        self.meter.io()
-    }
-
     async fn maintain(&self) -> Result<()> {
-        self.memory
-            .maintain()
-            .await
-            .map_err(Error::engine("maintain"))?;
+        let memory = &self.open.memory;
+        memory.maintain().await.map_err(Error::engine("maintain"))?;
         Ok(())
     }
 
     async fn close(&self) -> Result<()> {
-        // Closing closes the backend; the one in memory is opened again.
-        if self.closes {
-            self.memory.close().await.map_err(Error::engine("close"))?;
-        }
-        Ok(())
+        self.open.close().await
     }
 }
 
-struct Open {
+struct OpenThread {
     thread: Thread,
     channels: Vec<String>,
     /// The channel that a tail read is of: the last message's.
@@ -116,7 +141,7 @@ struct Open {
 }
 
 #[async_trait]
-impl Session for Open {
+impl Session for OpenThread {
     async fn put(&mut self, change: Change) -> Result<String> {
         let failed = || Error::engine("put");
         let mut draft = match &self.last {
@@ -198,7 +223,7 @@ impl Session for Open {
     }
 }
 
-impl Open {
+impl OpenThread {
     async fn load(&self, snapshot: &Snapshot) -> Result<Answer> {
         let mut state = snapshot
             .load()

@@ -2,10 +2,13 @@
 //!
 //! A [`Subject`] is a variant on freshly opened storage; a [`Session`] is one
 //! thread of it. The models drive these and nothing else, so every variant goes
-//! through the same code, is timed at the same place and checked the same way.
+//! through the same code, is timed at the same place and checked the same way. Those
+//! of the long-term store are in [`items`].
 
+mod bare;
 mod engine;
 mod floor;
+pub mod items;
 mod ledger;
 mod noop;
 mod snapshot;
@@ -35,7 +38,7 @@ const MESSAGES: &str = "messages";
 /// The value that a step may replace.
 const SCRATCH: &str = "scratch";
 
-/// Where checkpoints are kept.
+/// Where checkpoints and items are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackendKind {
@@ -45,13 +48,14 @@ pub enum BackendKind {
     Memory,
 }
 
-/// What is done with every state.
+/// What is done with every state, or with every item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// The engine with its default settings, by drafts.
+    /// The engine with its default settings: by drafts; items by patches.
     Default,
-    /// The engine, handed the whole list at every step: it finds what changed.
+    /// The engine, handed the whole list at every step: it finds what changed. Of an
+    /// item, the whole value is read, changed and put again.
     WholeValue,
     /// The whole state in one value at every step, uncompressed, straight to the
     /// same backend: what checkpoint savers commonly do.
@@ -153,15 +157,18 @@ pub enum Answer {
     },
 }
 
+/// What counts its traffic with the storage.
+pub trait Counted {
+    /// Traffic since it was opened.
+    fn io(&self) -> Io;
+}
+
 /// A variant on opened storage.
 #[async_trait]
-pub trait Subject: fmt::Debug + Send + Sync {
+pub trait Subject: Counted + fmt::Debug + Send + Sync {
     /// Opens the thread of `conversation`, which is number `number` of the
     /// workload. No I/O.
     fn session(&self, number: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>>;
-
-    /// Traffic with the storage since it was opened.
-    fn io(&self) -> Io;
 
     /// Does all upkeep that is due.
     async fn maintain(&self) -> Result<()>;

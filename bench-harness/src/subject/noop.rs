@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Answer, Change, Session, Subject};
+use super::{Answer, Change, Counted, Session, Subject};
 use crate::error::Result;
 use crate::measure::Io;
 use crate::workload::Conversation;
@@ -19,6 +19,12 @@ struct Thread {
     puts: usize,
 }
 
+impl Counted for NoOp {
+    fn io(&self) -> Io {
+        Io::default()
+    }
+}
+
 #[async_trait]
 impl Subject for NoOp {
     fn session(&self, _: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>> {
@@ -26,10 +32,6 @@ impl Subject for NoOp {
             conversation: conversation.clone(),
             puts: 0,
         }))
-    }
-
-    fn io(&self) -> Io {
-        Io::default()
     }
 
     async fn maintain(&self) -> Result<()> {

@@ -15,7 +15,7 @@ use chunkpoint_core::backend::{
 use futures::TryStreamExt;
 
 use super::store::Meter;
-use super::{Answer, Change, Session, Store, Subject};
+use super::{Answer, Change, Counted, Session, Store, Subject};
 use crate::error::{Error, Result};
 use crate::measure::{Io, unix_millis};
 use crate::workload::{Conversation, Rng};
@@ -44,6 +44,12 @@ impl FullSnapshot {
     }
 }
 
+impl Counted for FullSnapshot {
+    fn io(&self) -> Io {
+        self.meter.io()
+    }
+}
+
 #[async_trait]
 impl Subject for FullSnapshot {
     fn session(&self, number: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>> {
@@ -55,10 +61,6 @@ impl Subject for FullSnapshot {
             states: 0,
             conversation: conversation.clone(),
         }))
-    }
-
-    fn io(&self) -> Io {
-        self.meter.io()
     }
 
     async fn maintain(&self) -> Result<()> {

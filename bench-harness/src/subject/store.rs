@@ -138,7 +138,7 @@ impl Meter {
         let mut io = Io::default();
         for (method, counted) in self.calls.snapshot().methods() {
             io.calls += counted.calls;
-            if matches!(method, Method::Get | Method::List | Method::Chunks) {
+            if is_read(method) {
                 io.reads += counted.calls;
                 io.bytes_read += counted.bytes_received;
             } else {
@@ -156,6 +156,20 @@ impl Meter {
         }
         io
     }
+}
+
+/// Whether a call brings bytes back.
+fn is_read(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Get
+            | Method::List
+            | Method::Chunks
+            | Method::Items
+            | Method::ItemChunks
+            | Method::Scan
+            | Method::Namespaces
+    )
 }
 
 /// Adds up all files under a directory; one that is not there has none.

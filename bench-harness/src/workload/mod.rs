@@ -5,10 +5,16 @@
 //! messages, and after each of them the agent saves its state. All of it can be
 //! made or read again at any time, one conversation after the other: the harness
 //! never holds the whole, so that its own memory does not hide the engine's.
+//!
+//! The workload of a long-term store is a [`Collection`] of items, made on demand as
+//! well, and its oracle the [`ItemOracle`], which knows the revision of each.
 
 mod conversation;
 mod document;
 mod generator;
+mod item_oracle;
+mod items;
+mod large;
 mod quantiles;
 mod rng;
 mod summary;
@@ -19,16 +25,40 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::scenario::{Shape, Source};
 
 pub use conversation::{Conversation, Cut};
 pub use generator::Generator;
+pub use item_oracle::{ItemOracle, Query, Step, compare};
+pub(crate) use items::json_len;
+pub use items::{Collection, ItemSummary, Members, Revision, Wanted};
+pub use large::{Field, LargeValue, merge};
 pub use quantiles::Quantiles;
 pub use rng::Rng;
 pub use summary::{Spread, Summary};
 pub use text::{Lexicon, Script, Sink};
 pub use trace::Trace;
+
+/// What a workload amounts to, whatever it is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Workload {
+    /// Conversations, for checkpoints.
+    Conversations(Summary),
+    /// Items, for the long-term store.
+    Items(ItemSummary),
+}
+
+impl Workload {
+    /// Of conversations; those of another workload are none.
+    pub fn conversations(&self) -> Summary {
+        match self {
+            Self::Conversations(summary) => summary.clone(),
+            Self::Items(_) => Summary::default(),
+        }
+    }
+}
 
 /// The conversations of a workload, one at a time.
 pub type Conversations = Box<dyn Iterator<Item = Result<Conversation>> + Send>;
@@ -45,7 +75,8 @@ pub struct TraceFile {
 /// Opens a workload: `trace` if one is given, else what the scenario describes.
 ///
 /// # Errors
-/// `Usage` for an unknown shape; I/O errors of the trace file.
+/// `Usage` for an unknown shape; `Input` for a workload of items; I/O errors of the
+/// trace file.
 pub fn open(
     source: &Source,
     trace: Option<&TraceFile>,
@@ -70,5 +101,6 @@ pub fn open(
             let session = move |n| Ok(Conversation::uniform(format!("session-{n}"), &spec, n));
             Ok(Box::new((0..sessions).map(session)))
         }
+        Source::Items(_) => Err(Error::Input("a workload of items has no messages".into())),
     }
 }

@@ -168,6 +168,23 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.inner.message
     }
+
+    /// The same error once more, for others that the failure concerns. The source cannot
+    /// be shared; what it says is in the message.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let message = match &self.inner.source {
+            Some(source) => format!("{}: {source}", self.inner.message),
+            None => self.inner.message.clone(),
+        };
+        Self {
+            inner: Box::new(Inner {
+                message,
+                source: None,
+                ..*self.inner
+            }),
+        }
+    }
 }
 
 impl fmt::Display for Error {

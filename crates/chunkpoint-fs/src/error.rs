@@ -47,21 +47,3 @@ fn is_out_of_files(error: &io::Error) -> bool {
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the backend was closed").retryable(false)
 }
-
-/// The same error once more, for others that the failure concerns.
-pub(crate) fn again(error: &Error) -> Error {
-    let applied = if error.is_certainly_not_applied() {
-        Applied::No
-    } else {
-        Applied::Unknown
-    };
-    // The source cannot be shared; what it says can.
-    let message = match std::error::Error::source(error) {
-        Some(source) => format!("{}: {source}", error.message()),
-        None => error.message().to_owned(),
-    };
-    Error::new(error.kind(), message)
-        .retryable(error.is_retryable())
-        .applied(applied)
-        .operation(error.operation_name())
-}

@@ -9,7 +9,6 @@ use chunkpoint_core::{Applied, Error, ErrorKind, Result};
 use tokio::sync::oneshot::{Sender, channel};
 
 use crate::append::Appender;
-use crate::error::again;
 use crate::log::LogFile;
 use crate::lru::Key;
 use crate::ops::{self, DeadChunks};
@@ -124,7 +123,7 @@ pub(crate) type Answer = Box<dyn FnOnce(Option<&Error>)>;
 pub(crate) fn answer<T: 'static>(sender: Sender<Result<T>>, result: Result<T>) -> Answer {
     Box::new(move |failure| {
         let result = match (result, failure) {
-            (Ok(_), Some(failure)) => Err(again(failure)),
+            (Ok(_), Some(failure)) => Err(failure.again()),
             (result, _) => result,
         };
         // Whoever does not wait any more does not need to know.
@@ -146,10 +145,10 @@ fn write_group(store: &Store, key: Key, thread: &Arc<str>, ops: Vec<Op>) {
         }
         Err(error) => {
             answers.extend(ops.into_iter().map(|op| match op {
-                Op::Commit(_, sender) => answer(sender, Err(again(&error))),
-                Op::Writes(_, sender) => answer(sender, Err(again(&error))),
-                Op::Alter(_, sender) => answer(sender, Err(again(&error))),
-                Op::Reclaim(_, sender) => answer(sender, Err(again(&error))),
+                Op::Commit(_, sender) => answer(sender, Err(error.again())),
+                Op::Writes(_, sender) => answer(sender, Err(error.again())),
+                Op::Alter(_, sender) => answer(sender, Err(error.again())),
+                Op::Reclaim(_, sender) => answer(sender, Err(error.again())),
             }));
             Ok(())
         }

@@ -243,16 +243,12 @@ impl Layer for Faults {
         }
     }
 
-    fn rows(&self, rows: Rows) -> Rows {
-        let Some(Fault::BreakList { rows: most }) = self.strike(Method::List, At::Rows) else {
+    fn rows<T: Answer + 'static>(&self, method: Method, rows: Rows<T>) -> Rows<T> {
+        let Some(Fault::BreakList { rows: most }) = self.strike(method, At::Rows) else {
             return rows;
         };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let broken = lost(
-            Method::List,
-            ErrorKind::Unavailable,
-            "injected between rows",
-        );
+        let broken = lost(method, ErrorKind::Unavailable, "injected between rows");
         rows.take(most).chain(stream::iter([Err(broken)])).boxed()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 
-use super::{Answer, Call, Layer, Method, Operation, Rows, row_bytes};
+use super::{Answer, Call, Layer, Method, Operation, Rows};
 use crate::error::Result;
 
 /// Counts what passes through, per method.
@@ -35,7 +35,7 @@ struct Counters {
 pub struct MethodMetrics {
     /// Calls begun.
     pub calls: u64,
-    /// Calls, and rows of listings, that ended in an error.
+    /// Calls, single changes of a batch, and rows of listings, that ended in an error.
     pub errors: u64,
     /// Calls dropped before they ended.
     pub cancelled: u64,
@@ -86,7 +86,7 @@ impl MetricsSnapshot {
         self.methods[method as usize]
     }
 
-    /// Every method with its counters, in the order of the trait.
+    /// Every method with its counters, in the order of the traits.
     pub fn methods(&self) -> impl Iterator<Item = (Method, MethodMetrics)> + '_ {
         Method::ALL.into_iter().zip(self.methods)
     }
@@ -120,21 +120,24 @@ impl Layer for Metrics {
             start: Instant::now(),
             ended: false,
         };
-        let answer = call().await;
+        let mut answer = call().await;
         running.ended = true;
-        match &answer {
-            Ok(answer) => add(&counters.bytes_received, answer.payload_bytes()),
+        match &mut answer {
+            Ok(answer) => {
+                add(&counters.bytes_received, answer.payload_bytes());
+                add(&counters.errors, answer.failures().len() as u64);
+            }
             Err(_) => add(&counters.errors, 1),
         }
         answer
     }
 
-    fn rows(&self, rows: Rows) -> Rows {
+    fn rows<T: Answer + 'static>(&self, method: Method, rows: Rows<T>) -> Rows<T> {
         let metrics = self.clone();
         let rows = rows.inspect(move |row| {
-            let counters = metrics.of(Method::List);
+            let counters = metrics.of(method);
             match row {
-                Ok(row) => add(&counters.bytes_received, row_bytes(row)),
+                Ok(row) => add(&counters.bytes_received, row.payload_bytes()),
                 Err(_) => add(&counters.errors, 1),
             }
         });

@@ -1,8 +1,10 @@
 //! Decorators: backends around a backend.
 //!
-//! A [`Layer`] says what happens around a call; [`Layered`] applies it to
-//! every method, so that no decorator repeats the trait. Layers stack, the
-//! first applied innermost. The usual order, from the outside in:
+//! A [`Layer`] says what happens around a call; [`Around`] applies it to
+//! every method of a trait, so that no decorator repeats one: as [`Layered`] to
+//! those of [`CheckpointBackend`], as [`LayeredStore`] to those of
+//! [`StoreBackend`]. The store of a layered backend is layered by itself. Layers
+//! stack, the first applied innermost. The usual order, from the outside in:
 //!
 //! ```text
 //! Retry -> Timeout -> Metrics -> (Faults, in tests) -> the backend
@@ -20,6 +22,7 @@ mod faults;
 mod metrics;
 mod retry;
 mod rng;
+mod store;
 mod timeout;
 
 use std::fmt;
@@ -36,7 +39,7 @@ use crate::backend::{
     Detail, Incarnation, ListCondemned, ListRecords, ListThreads, PendingWrite, Pick, PutWrites,
     Reclaim, Reclaimed, RecordRow,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store_backend::StoreBackend;
 
 pub use faults::{Fault, Faults, Rule};
@@ -44,7 +47,7 @@ pub use metrics::{MethodMetrics, Metrics, MetricsSnapshot};
 pub use retry::{Retry, RetryPolicy};
 pub use timeout::Timeout;
 
-/// The methods of [`CheckpointBackend`] that a layer sees.
+/// The methods of [`CheckpointBackend`] and [`StoreBackend`] that a layer sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     /// [`CheckpointBackend::commit`]
@@ -73,11 +76,25 @@ pub enum Method {
     Threads,
     /// [`CheckpointBackend::close`]
     Close,
+    /// [`StoreBackend::items`]
+    Items,
+    /// [`StoreBackend::item_chunks`]
+    ItemChunks,
+    /// [`StoreBackend::change_items`]
+    ChangeItems,
+    /// [`StoreBackend::scan`]
+    Scan,
+    /// [`StoreBackend::namespaces`]
+    Namespaces,
+    /// [`StoreBackend::sweep`]
+    Sweep,
+    /// [`StoreBackend::close_store`]
+    CloseStore,
 }
 
 impl Method {
-    /// All of them, in the order of the trait.
-    pub const ALL: [Self; 13] = [
+    /// All of them, in the order of the traits.
+    pub const ALL: [Self; 20] = [
         Self::Commit,
         Self::Get,
         Self::List,
@@ -91,9 +108,16 @@ impl Method {
         Self::Incarnation,
         Self::Threads,
         Self::Close,
+        Self::Items,
+        Self::ItemChunks,
+        Self::ChangeItems,
+        Self::Scan,
+        Self::Namespaces,
+        Self::Sweep,
+        Self::CloseStore,
     ];
 
-    /// The method's name in the trait.
+    /// The method's name in its trait.
     pub fn name(self) -> &'static str {
         match self {
             Self::Commit => "commit",
@@ -109,6 +133,13 @@ impl Method {
             Self::Incarnation => "incarnation",
             Self::Threads => "threads",
             Self::Close => "close",
+            Self::Items => "items",
+            Self::ItemChunks => "item_chunks",
+            Self::ChangeItems => "change_items",
+            Self::Scan => "scan",
+            Self::Namespaces => "namespaces",
+            Self::Sweep => "sweep",
+            Self::CloseStore => "close_store",
         }
     }
 
@@ -120,14 +151,21 @@ impl Method {
             | Self::Alter
             | Self::Reclaim
             | Self::DeleteThread
-            | Self::CopyThread => true,
+            | Self::CopyThread
+            | Self::ChangeItems
+            | Self::Sweep => true,
             Self::Get
             | Self::List
             | Self::Chunks
             | Self::Condemned
             | Self::Incarnation
             | Self::Threads
-            | Self::Close => false,
+            | Self::Close
+            | Self::Items
+            | Self::ItemChunks
+            | Self::Scan
+            | Self::Namespaces
+            | Self::CloseStore => false,
         }
     }
 }
@@ -141,11 +179,16 @@ pub struct Operation {
     pub bytes_sent: u64,
 }
 
-/// An answer of the trait, which knows the bytes of bodies, chunks and values in it.
+/// An answer of a trait, or a row of one.
 pub trait Answer: Send {
-    /// Those bytes; names and numbers are not counted.
+    /// The bytes of bodies, chunks and values in it; names and numbers are not counted.
     fn payload_bytes(&self) -> u64 {
         0
+    }
+
+    /// The parts of it that failed by themselves, as single changes of a batch do.
+    fn failures(&mut self) -> Vec<&mut Error> {
+        Vec::new()
     }
 }
 
@@ -153,7 +196,7 @@ pub trait Answer: Send {
 pub type Call<'a, T> = &'a (dyn Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a);
 
 /// Rows of a listing.
-pub type Rows = BoxStream<'static, Result<RecordRow>>;
+pub type Rows<T> = BoxStream<'static, Result<T>>;
 
 /// What a decorator does around calls.
 pub trait Layer: fmt::Debug + Send + Sync + 'static {
@@ -165,23 +208,33 @@ pub trait Layer: fmt::Debug + Send + Sync + 'static {
         call: Call<'a, T>,
     ) -> impl Future<Output = Result<T>> + Send + 'a;
 
-    /// Wraps the rows of a [`CheckpointBackend::list`] whose opening went
-    /// through [`around`](Self::around). Passes them through unless a layer
-    /// has something to add.
-    fn rows(&self, rows: Rows) -> Rows {
+    /// Wraps the rows of a listing by `method`, whose opening went through
+    /// [`around`](Self::around). Passes them through unless a layer has something
+    /// to add.
+    fn rows<T: Answer + 'static>(&self, method: Method, rows: Rows<T>) -> Rows<T> {
+        let _ = method;
         rows
     }
 }
 
-/// A backend with a [`Layer`] around each call.
-pub struct Layered<L> {
-    inner: Arc<dyn CheckpointBackend>,
-    layer: L,
+/// A backend with a [`Layer`] around each call. `B` is the trait that it is a backend
+/// of.
+pub struct Around<B: ?Sized, L> {
+    inner: Arc<B>,
+    /// Shared between a backend and its store.
+    layer: Arc<L>,
 }
 
-impl<L: Layer> Layered<L> {
+/// A [`CheckpointBackend`] with a [`Layer`] around each call.
+pub type Layered<L> = Around<dyn CheckpointBackend, L>;
+
+/// A [`StoreBackend`] with a [`Layer`] around each call.
+pub type LayeredStore<L> = Around<dyn StoreBackend, L>;
+
+impl<B: ?Sized, L: Layer> Around<B, L> {
     /// Puts `layer` around `inner`.
-    pub fn new(inner: Arc<dyn CheckpointBackend>, layer: L) -> Self {
+    pub fn new(inner: Arc<B>, layer: L) -> Self {
+        let layer = Arc::new(layer);
         Self { inner, layer }
     }
 
@@ -191,7 +244,7 @@ impl<L: Layer> Layered<L> {
     }
 
     /// The backend inside.
-    pub fn inner(&self) -> &Arc<dyn CheckpointBackend> {
+    pub fn inner(&self) -> &Arc<B> {
         &self.inner
     }
 
@@ -206,11 +259,28 @@ impl<L: Layer> Layered<L> {
     }
 }
 
+impl<B: fmt::Display + ?Sized, L> fmt::Display for Around<B, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<B: fmt::Debug + ?Sized, L: fmt::Debug> fmt::Debug for Around<B, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layered")
+            .field("layer", &self.layer)
+            .field("inner", &self.inner)
+            .finish()
+    }
+}
+
 #[async_trait]
 impl<L: Layer> CheckpointBackend for Layered<L> {
-    /// That of the backend inside: layers are around checkpoints only.
+    /// That of the backend inside, with the same layer around it.
     fn store(self: Arc<Self>) -> Option<Arc<dyn StoreBackend>> {
-        self.inner.clone().store()
+        let inner = self.inner.clone().store()?;
+        let layer = self.layer.clone();
+        Some(Arc::new(LayeredStore { inner, layer }))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -233,10 +303,10 @@ impl<L: Layer> CheckpointBackend for Layered<L> {
         self.run(Method::Get, 0, &call).await
     }
 
-    async fn list(&self, query: ListRecords) -> Result<Rows> {
+    async fn list(&self, query: ListRecords) -> Result<Rows<RecordRow>> {
         let call = || self.inner.list(query.clone());
         let rows = self.run(Method::List, 0, &call).await?;
-        Ok(self.layer.rows(rows))
+        Ok(self.layer.rows(Method::List, rows))
     }
 
     async fn chunks(
@@ -296,44 +366,31 @@ impl<L: Layer> CheckpointBackend for Layered<L> {
     }
 }
 
-impl<L> fmt::Display for Layered<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl<L: fmt::Debug> fmt::Debug for Layered<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Layered")
-            .field("layer", &self.layer)
-            .field("inner", &self.inner)
-            .finish()
-    }
-}
-
 fn values(writes: &[PendingWrite]) -> u64 {
     writes.iter().map(|write| write.value.len() as u64).sum()
 }
 
-/// Bytes of body and pending values in a row.
-fn row_bytes(row: &RecordRow) -> u64 {
-    row.body.len() as u64 + values(&row.writes)
-}
-
-impl Answer for Vec<Option<RecordRow>> {
+impl Answer for RecordRow {
     fn payload_bytes(&self) -> u64 {
-        self.iter().flatten().map(row_bytes).sum()
+        self.body.len() as u64 + values(&self.writes)
     }
 }
 
-impl Answer for Vec<Option<Bytes>> {
+impl Answer for Bytes {
     fn payload_bytes(&self) -> u64 {
-        self.iter().flatten().map(|bytes| bytes.len() as u64).sum()
+        self.len() as u64
+    }
+}
+
+/// What was asked for, by name.
+impl<T: Answer> Answer for Vec<Option<T>> {
+    fn payload_bytes(&self) -> u64 {
+        self.iter().flatten().map(T::payload_bytes).sum()
     }
 }
 
 // The rows are counted as they come, by `Layer::rows`.
-impl Answer for Rows {}
+impl<T> Answer for Rows<T> {}
 impl Answer for Committed {}
 impl Answer for Vec<Altered> {}
 impl Answer for Option<Condemned> {}

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::rng::Rng;
 use super::{Answer, Call, Layer, Operation};
-use crate::error::{Applied, Error, Result};
+use crate::error::{Applied, Error, ErrorKind, Result};
 
 /// How often, how long and how far apart an operation is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,8 @@ impl Default for RetryPolicy {
 /// Mutations are repeated as well: they carry a write id. An error after which
 /// it is not certain that *no* attempt applied says *unknown*, whatever
 /// the last attempt said. After giving up, the error is not retryable any
-/// more and its message says how often it was tried.
+/// more and its message says how often it was tried. Of a batch of changes, only
+/// those are repeated that failed and may work the next time.
 ///
 /// Of a listing, the opening is retried; an error between rows ends the
 /// listing and goes to the caller, who knows how far it got.
@@ -79,15 +80,16 @@ impl Layer for Retry {
         let mut tried = 0;
         let mut in_doubt = false;
         loop {
-            let error = match call().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
+            let mut answer = call().await;
             tried += 1;
-            in_doubt |= operation.method.mutates() && !error.is_certainly_not_applied();
-            let retryable = error.is_retryable();
+            let failures = match &mut answer {
+                Ok(answer) => answer.failures(),
+                Err(error) => vec![error],
+            };
+            in_doubt |= operation.method.mutates()
+                && failures.iter().any(|e| !e.is_certainly_not_applied());
             let pause = self.pause(tried);
-            if retryable
+            if let Some(error) = failures.iter().find(|error| error.is_retryable())
                 && tried < self.policy.attempts
                 && start.elapsed() + pause <= self.policy.total
             {
@@ -95,16 +97,17 @@ impl Layer for Retry {
                 sleep(pause).await;
                 continue;
             }
-            let error = if in_doubt {
-                error.applied(Applied::Unknown)
-            } else {
-                error
-            };
-            return Err(if retryable {
-                give_up(error, tried, start.elapsed())
-            } else {
-                error
-            });
+            for error in failures {
+                let mut last = std::mem::replace(error, Error::new(ErrorKind::Other, ""));
+                if in_doubt {
+                    last = last.applied(Applied::Unknown);
+                }
+                if last.is_retryable() {
+                    last = give_up(last, tried, start.elapsed());
+                }
+                *error = last;
+            }
+            return answer;
         }
     }
 }

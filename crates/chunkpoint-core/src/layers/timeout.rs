@@ -42,14 +42,14 @@ impl Layer for Timeout {
         }
     }
 
-    fn rows(&self, rows: Rows) -> Rows {
+    fn rows<T: Answer + 'static>(&self, method: Method, rows: Rows<T>) -> Rows<T> {
         let each = self.each;
         // A stream is not polled again after it was late: where it stands is unknown.
         let rows = stream::unfold(Some(rows), move |rows| async move {
             let mut rows = rows?;
             match timeout(each, rows.next()).await {
                 Ok(row) => Some((row?, Some(rows))),
-                Err(_) => Some((Err(late(Method::List, each)), None)),
+                Err(_) => Some((Err(late(method, each)), None)),
             }
         });
         rows.boxed()

@@ -1,10 +1,13 @@
 //! RFC 7396 merge patches, of JSON in memory and of values in pages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use super::value::{Entries, Entry, Page, PageWriter, Pages, below, end_of, to_json};
+use super::value::{
+    Entries, Entry, PAGES, Page, PageWriter, Pages, below, bytes_of, end_of, to_json,
+};
 use crate::error::{Error, Result};
 
 /// Applies `patch` to `target`: the algorithm of RFC 7396, section 2.
@@ -78,6 +81,28 @@ pub(super) fn to_move(pages: &Pages) -> Vec<usize> {
         .collect()
 }
 
+/// Pages that a value may have, ...
+const MOST_PAGES: usize = 2 * PAGES;
+/// ... and how many neighbours the next patch writes at least once it has more.
+const MERGED: usize = 8;
+
+/// Neighbouring pages that the next patch should write anew, as pages of the size that
+/// goes with the value now: of a value that patches made large, the smallest ones. The
+/// list of pages, which every patch reads and writes, is so kept short.
+///
+/// There are twice as many as are too many, and two of them make at most one: what one
+/// patch added too much, the next takes away.
+pub(super) fn to_merge(pages: &Pages) -> Range<usize> {
+    let count = pages.pages.len();
+    if count <= MOST_PAGES {
+        return 0..0;
+    }
+    let merged = (2 * (count - MOST_PAGES)).clamp(MERGED, count);
+    let runs = pages.pages.windows(merged).enumerate();
+    let smallest = runs.min_by_key(|(_, run)| run.iter().map(|page| page.stored).sum::<u64>());
+    smallest.map_or(0..0, |(at, _)| at..at + merged)
+}
+
 /// A value in pages that is being patched. The pages that the patch looks at are
 /// here with their entries.
 pub(super) struct Patching<'a> {
@@ -89,13 +114,19 @@ pub(super) struct Patching<'a> {
 struct Open {
     entries: Entries,
     changed: bool,
+    /// Bytes before it was patched.
+    bytes: u64,
 }
 
 impl<'a> Patching<'a> {
     pub(super) fn new(pages: &'a Pages, open: BTreeMap<usize, Entries>) -> Self {
         let open = open.into_iter().map(|(at, entries)| {
-            let changed = false;
-            (at, Open { entries, changed })
+            let open = Open {
+                changed: false,
+                bytes: bytes_of(&entries),
+                entries,
+            };
+            (at, open)
         });
         Self {
             pages,
@@ -163,27 +194,42 @@ impl<'a> Patching<'a> {
         !self.gone.is_empty() || self.open.values().any(|page| page.changed)
     }
 
+    /// Bytes of the new value as JSON, about.
+    pub(super) fn bytes(&self) -> u64 {
+        let pages = &self.pages.pages;
+        let stored: u64 = pages.iter().map(|page| page.stored).sum();
+        // What went unread is taken to have been like the rest.
+        let gone: u64 = self.gone.iter().map(|at| pages[*at].stored).sum();
+        let gone = u128::from(self.pages.bytes) * u128::from(gone) / u128::from(stored.max(1));
+        let before: u64 = self.open.values().map(|page| page.bytes).sum();
+        let after: u64 = self.open.values().map(|page| bytes_of(&page.entries)).sum();
+        (self.pages.bytes + after).saturating_sub(before + gone as u64)
+    }
+
     /// Writes what changed, and the pages `moved`, into the writer's pack; gives all
-    /// pages of the new value.
+    /// pages of the new value. Neighbours that are written become pages of the writer's
+    /// size.
     pub(super) fn finish(
         mut self,
-        moved: &[usize],
+        moved: &BTreeSet<usize>,
         writer: &mut PageWriter<'_>,
     ) -> Result<Vec<Page>> {
         let mut pages = Vec::with_capacity(self.pages.pages.len());
+        let mut written = Entries::new();
         for (at, page) in self.pages.pages.iter().enumerate() {
             match self.open.remove(&at) {
-                Some(open) if open.changed || moved.contains(&at) => {
-                    pages.extend(writer.pages(open.entries)?);
-                }
+                Some(open) if open.changed || moved.contains(&at) => written.extend(open.entries),
                 _ if self.gone.contains(&at) => {}
-                _ => pages.push(page.clone()),
+                _ => {
+                    pages.extend(writer.pages(std::mem::take(&mut written))?);
+                    pages.push(page.clone());
+                }
             }
         }
-        // Of a value that had no page.
-        for open in std::mem::take(&mut self.open).into_values() {
-            pages.extend(writer.pages(open.entries)?);
-        }
+        // The last ones, or those of a value that had no page.
+        let rest = std::mem::take(&mut self.open).into_values();
+        rest.for_each(|open| written.extend(open.entries));
+        pages.extend(writer.pages(written)?);
         Ok(pages)
     }
 }
@@ -306,42 +352,99 @@ mod tests {
         }
     }
 
+    /// What a store with this value does with a patch.
+    fn patch_kept(kept: &mut Kept, patch: &Map<String, Value>, nth: u64, codec: &Codec) {
+        let pages = kept.pages(codec);
+        let moved = to_move(&pages).into_iter().chain(to_merge(&pages));
+        let moved: BTreeSet<_> = moved.collect();
+        let looks = looks_at(patch);
+        let wanted = looks.iter().map(|path| pages.at(path));
+        let open = wanted.chain(moved.iter().copied()).map(|at| {
+            let mut entries = Entries::new();
+            kept.read(&pages.pages[at], codec, &mut entries);
+            (at, entries)
+        });
+        let mut patching = Patching::new(&pages, open.collect());
+        patching.apply(patch).unwrap();
+        let pack = PackId(nth.to_be_bytes());
+        let bytes = patching.bytes();
+        let mut writer = PageWriter::new(pack, codec, bytes);
+        let list = patching.finish(&moved, &mut writer).unwrap();
+        let next = Pages {
+            bytes,
+            pages: list,
+            packs: pages.packs,
+        };
+        kept.put(writer.finish(next).unwrap(), pack);
+    }
+
+    fn whole(kept: &Kept, codec: &Codec) -> Map<String, Value> {
+        let mut all = Entries::new();
+        for page in &kept.pages(codec).pages {
+            kept.read(page, codec, &mut all);
+        }
+        unflatten(&all).unwrap()
+    }
+
+    fn put_first(value: &Map<String, Value>, codec: &Codec) -> Kept {
+        let (mut kept, first) = (Kept::default(), PackId([0; 8]));
+        kept.put(encode(value, first, codec).unwrap(), first);
+        kept
+    }
+
     fn patch_like_merging(start: Map<String, Value>, patches: Vec<Map<String, Value>>) {
         let codec = Codec::new(Compression::Lz4);
-        let mut kept = Kept::default();
         let mut expected = start;
         expected.insert("long".into(), "y".repeat(20_000).into());
-        let first = PackId([0; 8]);
-        kept.put(encode(&expected, first, &codec).unwrap(), first);
+        let mut kept = put_first(&expected, &codec);
         for (nth, patch) in (1u64..).zip(patches) {
-            let pages = kept.pages(&codec);
-            let moved = to_move(&pages);
-            let looks = looks_at(&patch);
-            let wanted = looks.iter().map(|path| pages.at(path)).chain(moved.clone());
-            let open = wanted.map(|at| {
-                let mut entries = Entries::new();
-                kept.read(&pages.pages[at], &codec, &mut entries);
-                (at, entries)
-            });
-            let mut patching = Patching::new(&pages, open.collect());
-            patching.apply(&patch).unwrap();
+            patch_kept(&mut kept, &patch, nth, &codec);
             merge(&mut expected, &patch);
-            let pack = PackId(nth.to_be_bytes());
-            let mut writer = PageWriter::new(pack, &codec, pages.bytes);
-            let list = patching.finish(&moved, &mut writer).unwrap();
-            let next = Pages {
-                pages: list,
-                ..pages.clone()
-            };
-            kept.put(writer.finish(next).unwrap(), pack);
-            let pages = kept.pages(&codec);
-            assert!(pages.packs.len() <= MOST_PACKS + 1);
-            let mut all = Entries::new();
-            for page in &pages.pages {
-                kept.read(page, &codec, &mut all);
-            }
-            assert_eq!(unflatten(&all).unwrap(), expected);
+            assert!(kept.pages(&codec).packs.len() <= MOST_PACKS + 1);
+            assert_eq!(whole(&kept, &codec), expected);
         }
+    }
+
+    /// The list of pages is in the row, which every patch writes.
+    #[test]
+    fn a_value_that_patches_made_large_has_few_pages() {
+        let codec = Codec::new(Compression::Lz4);
+        let mut expected = object(json!({"long": "y".repeat(20_000)}));
+        let mut kept = put_first(&expected, &codec);
+        for nth in 1..=40u64 {
+            let members =
+                (0..100).map(|n| (format!("m{}", n * 40 + nth), "z".repeat(8_200).into()));
+            let patch: Map<String, Value> = members.collect();
+            patch_kept(&mut kept, &patch, nth, &codec);
+            merge(&mut expected, &patch);
+        }
+        let pages = kept.pages(&codec);
+        let bytes = to_json(&expected).unwrap().len() as u64;
+        assert!(bytes > 4 * (PAGES * 8_000) as u64);
+        assert!(pages.bytes.abs_diff(bytes) < bytes / 100, "{}", pages.bytes);
+        // One patch may have added its own before the next merges.
+        assert!(
+            pages.pages.len() <= MOST_PAGES + 100,
+            "{}",
+            pages.pages.len()
+        );
+        assert_eq!(whole(&kept, &codec), expected);
+
+        // And as it shrinks, it is known to be smaller.
+        let gone = expected
+            .keys()
+            .filter(|name| name.ends_with(['1', '2', '3', '4']));
+        let patch: Map<String, Value> = gone.map(|name| (name.clone(), Value::Null)).collect();
+        patch_kept(&mut kept, &patch, 100, &codec);
+        merge(&mut expected, &patch);
+        let bytes = to_json(&expected).unwrap().len() as u64;
+        let pages = kept.pages(&codec);
+        assert!(
+            pages.bytes.abs_diff(bytes) < bytes / 50,
+            "{} {bytes}",
+            pages.bytes
+        );
+        assert_eq!(whole(&kept, &codec), expected);
     }
 
     proptest! {

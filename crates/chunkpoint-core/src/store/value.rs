@@ -7,7 +7,8 @@
 //! a patch writes the pages it changes and the body.
 //!
 //! A page's size grows with the value, so that the list stays short: about a
-//! thousand pages at most.
+//! thousand pages of a value that was put, and at most about twice as many of one that
+//! patches made large.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,7 +26,7 @@ pub(super) const INLINE: usize = 8 * 1024;
 /// A page has at least about this many bytes, ...
 const PAGE: usize = 8 * 1024;
 /// ... and at least one in so many of the value's.
-const PAGES: usize = 1024;
+pub(super) const PAGES: usize = 1024;
 
 /// A page is stored in chunks of at most this many bytes.
 const PART: usize = 1 << 20;
@@ -344,6 +345,15 @@ pub(super) fn read_body(body: Bytes, codec: &Codec) -> Result<Body> {
             "body kind {other} is not known to this version"
         ))),
     }
+}
+
+/// About how many bytes entries have as JSON.
+pub(super) fn bytes_of(entries: &Entries) -> u64 {
+    let bytes = entries.iter().map(|(path, entry)| match entry {
+        Entry::Object => path.len(),
+        Entry::Leaf(json) => path.len() + json.len(),
+    });
+    bytes.sum::<usize>() as u64
 }
 
 /// Adds a page's entries.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::patch::{Patching, looks_at, merge, to_move};
+use super::patch::{Patching, looks_at, merge, to_merge, to_move};
 use super::value::{Body, Encoded, PageWriter, Pages, check_depth, encode};
 use super::{Delete, Patch, Put, Store, Ttl, Written, check_writable};
 use crate::backend::PackId;
@@ -227,20 +227,23 @@ impl Store {
             if !holds {
                 self.judge(Changed::Conflict(there), expect, item)?;
             }
-            let Some(ready) = self.patched(item, row.as_ref(), patches).await? else {
-                // What it read was swept: there is something newer.
-                if let Some(row) = &row {
-                    self.read_again(row).await?;
+            let ready = match self.patched(item, row.as_ref(), patches).await? {
+                Patched::Put(ready) => ready,
+                Patched::Same(written) => {
+                    // It was patched, if to no effect: its life begins anew.
+                    let renewal = row.as_ref().and_then(|row| self.renewal(row));
+                    self.renew(renewal.into_iter().map(|(_, renewal)| renewal).collect())
+                        .await;
+                    return Ok(written);
                 }
-                continue;
+                Patched::Swept => {
+                    // There is something newer.
+                    if let Some(row) = &row {
+                        self.read_again(row).await?;
+                    }
+                    continue;
+                }
             };
-            if ready.written.bytes_written == 0 {
-                // It was patched, if to no effect: its life begins anew.
-                let renewal = row.as_ref().and_then(|row| self.renewal(row));
-                self.renew(renewal.into_iter().map(|(_, renewal)| renewal).collect())
-                    .await;
-                return Ok(ready.written);
-            }
             let changed = self.change(ready.change).await?;
             if let Changed::Done { created_ms } = changed {
                 return Ok(Written {
@@ -255,13 +258,13 @@ impl Store {
         Err(self.restless(item))
     }
 
-    /// The put that a patch comes to; `None` if what it needs is not there any more.
+    /// What patches of a row come to.
     async fn patched(
         &self,
         item: &ItemKey,
         row: Option<&ItemRow>,
         patches: &[Map<String, Value>],
-    ) -> Result<Option<Ready>> {
+    ) -> Result<Patched> {
         let version = self.engine.pack_id()?;
         let Some(row) = row else {
             let mut value = Map::new();
@@ -277,22 +280,17 @@ impl Store {
                     Expect::Absent,
                     Some(value),
                 )
-                .map(Some);
+                .map(Patched::Put);
         };
         let body_bytes = row.body.len() as u64;
-        let same = |read: u64, pages: usize| Ready {
-            change: ItemChange::Renew {
-                key: item.clone(),
-                version: row.version,
-                expires_ms: 0,
-            },
-            written: Written {
+        let same = |bytes_read: u64, pages: usize| {
+            Patched::Same(Written {
                 version: row.version,
                 created_ms: row.created_ms,
                 bytes_written: 0,
-                bytes_read: read,
+                bytes_read,
                 pages: (0, pages as u64),
-            },
+            })
         };
         let expect = Expect::Version(row.version);
         let pages = match self.body(row)? {
@@ -301,7 +299,7 @@ impl Store {
                 let mut value = before.clone();
                 patches.iter().for_each(|patch| merge(&mut value, patch));
                 if value == before {
-                    return Ok(Some(same(body_bytes, 0)));
+                    return Ok(same(body_bytes, 0));
                 }
                 let encoded = encode(&value, version, &self.engine.codec)?;
                 let mut ready = self.pack(
@@ -313,17 +311,20 @@ impl Store {
                     Some(value),
                 )?;
                 ready.written.bytes_read = body_bytes;
-                return Ok(Some(ready));
+                return Ok(Patched::Put(ready));
             }
         };
-        let moved = to_move(&pages);
+        let moved: BTreeSet<usize> = to_move(&pages)
+            .into_iter()
+            .chain(to_merge(&pages))
+            .collect();
         let looks = patches.iter().flat_map(looks_at);
         let wanted: BTreeSet<usize> = looks
             .map(|path| pages.at(&path))
             .chain(moved.iter().copied())
             .collect();
         let Some((open, read)) = self.entries(item, &pages, &wanted).await? else {
-            return Ok(None);
+            return Ok(Patched::Swept);
         };
         let read = read + body_bytes;
         let mut patching = Patching::new(&pages, open);
@@ -331,21 +332,33 @@ impl Store {
             patching.apply(patch)?;
         }
         if !patching.is_changed() {
-            return Ok(Some(same(read, pages.pages.len())));
+            return Ok(same(read, pages.pages.len()));
         }
-        let mut writer = PageWriter::new(version, &self.engine.codec, pages.bytes);
+        let bytes = patching.bytes();
+        let mut writer = PageWriter::new(version, &self.engine.codec, bytes);
         let list = patching.finish(&moved, &mut writer)?;
         let made = list.iter().filter(|page| page.pack == version).count() as u64;
         let kept = list.len() as u64 - made;
         let encoded = writer.finish(Pages {
+            bytes,
             pages: list,
-            ..pages
+            packs: pages.packs,
         })?;
         let mut ready = self.pack(item.clone(), version, encoded, row.ttl_ms, expect, None)?;
         ready.written.bytes_read = read;
         ready.written.pages = (made, kept);
-        Ok(Some(ready))
+        Ok(Patched::Put(ready))
     }
+}
+
+/// What patches come to.
+enum Patched {
+    /// A put in the item's place.
+    Put(Ready),
+    /// Nothing: the value is as the patches want it.
+    Same(Written),
+    /// What they need is not there any more.
+    Swept,
 }
 
 /// A put that only has to be made.

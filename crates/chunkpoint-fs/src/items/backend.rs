@@ -16,7 +16,6 @@ use futures::future::join_all;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::FsBackend;
-use crate::error::again;
 use crate::items::entry::{Entry, condemned_key};
 use crate::items::file::Place;
 use crate::items::group::{Op, submit};
@@ -223,7 +222,7 @@ impl StoreBackend for FsBackend {
                 }
                 Err(error) => {
                     for at in places {
-                        answers[at] = Some(Err(again(&error)));
+                        answers[at] = Some(Err(error.again()));
                     }
                 }
             }

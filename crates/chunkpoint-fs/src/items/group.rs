@@ -13,7 +13,7 @@ use chunkpoint_core::store_backend::{Changed, ItemChange};
 use chunkpoint_core::{Applied, Error, ErrorKind, Result};
 use tokio::sync::oneshot::{Sender, channel};
 
-use crate::error::{again, from_io};
+use crate::error::from_io;
 use crate::frame::{Kind, put_frame};
 use crate::items::change;
 use crate::items::compact::compact_if_due;
@@ -105,8 +105,8 @@ fn write_group(store: &Arc<Store>, place: &Place, ops: Vec<Op>) {
         }
         Err(error) => {
             answers.extend(ops.into_iter().map(|op| match op {
-                Op::Change(_, sender) => answer(sender, Err(again(&error))),
-                Op::Purge(_, sender) => answer(sender, Err(again(&error))),
+                Op::Change(_, sender) => answer(sender, Err(error.again())),
+                Op::Purge(_, sender) => answer(sender, Err(error.again())),
             }));
             Ok(())
         }
