@@ -11,8 +11,11 @@ use crate::FsBackend;
 /// What the options of a URL accept.
 const ACCEPTED: &str = "durability=buffered|process|disk, open_files=<number>";
 
-/// Log files kept open when nothing else is said.
-const OPEN_FILES: usize = 128;
+/// Files kept open when nothing else is said, where the process may have enough.
+const OPEN_FILES: usize = 1024;
+
+/// The same where nobody says how many it may have.
+const OPEN_FILES_UNTOLD: usize = 128;
 
 /// The configuration of an [`FsBackend`], as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,13 +30,29 @@ pub struct FsConfig {
     #[serde(default)]
     pub durability: Durability,
     /// Most log files kept open between operations, and most files of the long-term
-    /// store (128).
+    /// store. Unless said otherwise each an eighth of what the process may open, and at
+    /// most 1,024.
     #[serde(default = "open_files")]
     pub open_files: usize,
 }
 
 fn open_files() -> usize {
-    OPEN_FILES
+    most_files().map_or(OPEN_FILES_UNTOLD, |most| {
+        (most / 8).clamp(16, OPEN_FILES as u64) as usize
+    })
+}
+
+/// How many files this process may open; `None` if nobody says.
+#[cfg(target_os = "linux")]
+fn most_files() -> Option<u64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    // No limit is more than enough.
+    Some(limit.current.unwrap_or(u64::MAX))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn most_files() -> Option<u64> {
+    None
 }
 
 impl FsConfig {
@@ -45,7 +64,7 @@ impl FsConfig {
         Self {
             path: path.into(),
             durability: Durability::default(),
-            open_files: OPEN_FILES,
+            open_files: open_files(),
         }
     }
 
@@ -145,7 +164,7 @@ impl FsBuilder {
     }
 
     /// Most log files kept open between operations, and most files of the long-term
-    /// store; 128 unless told otherwise.
+    /// store; see [`FsConfig::open_files`].
     #[must_use]
     pub fn open_files(mut self, open_files: usize) -> Self {
         self.config.open_files = open_files;

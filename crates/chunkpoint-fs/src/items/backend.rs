@@ -73,7 +73,7 @@ fn item_chunks(
 /// `None` if the packs are not where they were any more.
 fn chunks_of(
     store: &Store,
-    space: &Space,
+    space: &Arc<Space>,
     key: &[u8],
     names: &[ChunkName],
     wait: Wait,

@@ -65,7 +65,7 @@ pub(crate) fn compact_if_due(store: &Arc<Store>, place: &Place) {
     });
 }
 
-fn is_due(store: &Store, space: &Space) -> Result<(bool, bool)> {
+fn is_due(store: &Store, space: &Arc<Space>) -> Result<(bool, bool)> {
     let dead = space.tail(|tail| tail.dead);
     let packs_len = if dead == 0 {
         0
@@ -219,7 +219,7 @@ fn same(store: &Store, place: &Place, space: &Arc<Space>) -> Result<Option<u64>>
 
 /// Appends what lies in `from..to` of the old file's tail to the new one's at `end`.
 fn catch_up(
-    space: &Space,
+    space: &Arc<Space>,
     file: &ItemsFile,
     from: u64,
     to: u64,
@@ -265,7 +265,7 @@ struct Move {
 }
 
 impl Move {
-    fn begin(store: &Store, space: &Space) -> Result<Option<Self>> {
+    fn begin(store: &Store, space: &Arc<Space>) -> Result<Option<Self>> {
         let place = &space.file.place;
         let Some(from) = store.packs(space, Wait::Yes)? else {
             return Ok(None);

@@ -188,7 +188,7 @@ impl<'a> Group<'a> {
     pub(crate) fn put_pack(&mut self, id: PackId, chunks: &[Bytes]) -> Result<PackAt> {
         let packs = match &mut self.packs {
             Some(packs) => packs,
-            none => none.insert(open_packs(self.store, self.place, self.space.as_deref())?),
+            none => none.insert(open_packs(self.store, self.place, self.space.as_ref())?),
         };
         let at = packs.file.put(packs.end, id, chunks)?;
         packs.end += at.len;
@@ -240,7 +240,7 @@ impl<'a> Group<'a> {
     }
 }
 
-fn open_packs(store: &Store, place: &Place, space: Option<&Space>) -> Result<Packs> {
+fn open_packs(store: &Store, place: &Place, space: Option<&Arc<Space>>) -> Result<Packs> {
     let known = match space {
         Some(space) => store.packs(space, Wait::Yes)?,
         None => None,

@@ -35,8 +35,8 @@ pub(crate) struct Spaces {
     pub(crate) queues: Lru<Arc<Queue<Op>>>,
     /// Files with writes that were not synced.
     unsynced: Mutex<HashSet<String>>,
-    /// What an open namespace weighs at least: each has up to two files open.
-    least: usize,
+    /// What an open file weighs at least.
+    file: usize,
 }
 
 impl Spaces {
@@ -46,15 +46,25 @@ impl Spaces {
             spaces: Lru::new(SPACE_BYTES),
             queues: Lru::new(QUEUES),
             unsynced: Mutex::default(),
-            least: SPACE_BYTES / (open_files / 2).max(1),
+            file: SPACE_BYTES / open_files.max(1),
         }
     }
 
     /// Keeps a namespace open, or tells anew what it weighs.
     pub(crate) fn keep(&self, space: &Arc<Space>) {
-        let weight = space.weight().max(self.least);
+        self.keep_unless(space, |_| false);
+    }
+
+    /// Tells anew what a namespace weighs, unless another took its place.
+    fn weigh(&self, space: &Arc<Space>) {
+        self.keep_unless(space, |there| !Arc::ptr_eq(there, space));
+    }
+
+    fn keep_unless(&self, space: &Arc<Space>, keep: impl FnOnce(&Arc<Space>) -> bool) {
+        let files = 1 + usize::from(space.packs.get().is_some());
+        let weight = space.weight().max(self.file * files);
         let key = space.file.place.key;
-        self.spaces.insert(key, space.clone(), weight);
+        self.spaces.insert_unless(key, space.clone(), weight, keep);
     }
 
     /// Drops what is known of a namespace.
@@ -142,14 +152,19 @@ impl Store {
 
     /// The packs of a namespace; `None` if it has none, or not any more: then another
     /// file of items took the place of this one.
-    pub(crate) fn packs(&self, space: &Space, wait: Wait) -> Result<Option<Arc<PackFile>>> {
+    pub(crate) fn packs(&self, space: &Arc<Space>, wait: Wait) -> Result<Option<Arc<PackFile>>> {
         if let Some(packs) = space.packs.get() {
             return Ok(Some(packs.clone()));
         }
         let (place, number) = (&space.file.place, space.file.header.packs);
         let path = self.dir.path(&place.packs(number));
         let opened = PackFile::open(&path, place, number, &self.dir.counters, wait)?;
-        Ok(opened.map(|packs| space.packs.get_or_init(|| Arc::new(packs)).clone()))
+        let Some(opened) = opened else {
+            return Ok(None);
+        };
+        let packs = space.packs.get_or_init(|| Arc::new(opened)).clone();
+        self.items.weigh(space);
+        Ok(Some(packs))
     }
 
     /// Locks a namespace against every other writer.
