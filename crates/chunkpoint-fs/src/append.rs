@@ -19,7 +19,6 @@ use crate::payload::{
     chunk_crc,
 };
 use crate::row::read_commit;
-use crate::scan::FILLER;
 use crate::snapshot;
 use crate::state::{Event, Found, Latest, Life, Lookup, Ns, State};
 use crate::table;
@@ -398,12 +397,10 @@ impl Appender {
     /// in the gap: whatever is appended next, they read this first, and forget
     /// the write.
     pub(crate) fn skip(&mut self, reached: u64) -> Result<()> {
-        // At least one byte, so that nobody gets here without seeing the gap. Zeros would
-        // be taken for room.
+        // At least one byte, so that nobody gets here without seeing the gap.
         let to = reached.max(self.state.end) + 1;
-        self.buffer.resize((to - self.state.end) as usize, FILLER);
         self.state.garbage += to - self.state.end;
-        self.state.end = to;
+        (self.state.end, self.at) = (to, to);
         self.write_snapshot()
     }
 

@@ -81,10 +81,13 @@ pub(crate) fn compact(
         build.copy(view, dead, Some(before_ms))?;
         stop(Point::Copied)?;
         // The old log as it is now, if it is still the thread's.
-        let same = |now: Option<View>| now.filter(|now| same_log(now, view));
+        let look = || -> Result<Option<View>> {
+            let now = store.view(&key, thread, Wait::Yes)?;
+            Ok(now.filter(|now| same_log(now, view)))
+        };
         let mut copied = view.state.end;
         loop {
-            let Some(now) = same(store.view(&key, thread, Wait::Yes)?) else {
+            let Some(now) = look()? else {
                 return Ok(None);
             };
             if now.state.end.saturating_sub(copied) <= LOCKED_CATCH_UP {
@@ -99,7 +102,7 @@ pub(crate) fn compact(
         build.target.write_out()?;
         build.target.log.sync()?;
         let _lock = store.lock(&key)?;
-        let Some(now) = same(store.view_locked(&key, thread)?) else {
+        let Some(now) = look()? else {
             return Ok(None);
         };
         if !build.catch_up(&now, copied)? {

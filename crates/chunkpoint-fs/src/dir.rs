@@ -285,20 +285,6 @@ impl Dir {
         self.lock_file(&self.stripes[stripe], &format!("locks/{stripe:02x}"))
     }
 
-    /// As [`lock`](Self::lock); `None` if somebody holds it.
-    pub(crate) fn try_lock(&self, key: &Key) -> Result<Option<Lock<'_>>> {
-        let stripe = usize::from(key[0]) % STRIPES;
-        let name = format!("locks/{stripe:02x}");
-        let Ok(guard) = self.stripes[stripe].try_lock() else {
-            return Ok(None);
-        };
-        self.lock_held(guard, &name, |file| match file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(fs::TryLockError::WouldBlock) => Ok(false),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        })
-    }
-
     /// Locks the catalog of threads.
     pub(crate) fn lock_catalog(&self) -> Result<Lock<'_>> {
         self.lock_file(&self.catalog, "locks/catalog")
@@ -312,18 +298,7 @@ impl Dir {
 
     fn lock_file<'a>(&'a self, slot: &'a Mutex<Option<File>>, name: &str) -> Result<Lock<'a>> {
         // Locks of one open file do not exclude each other, hence the mutex.
-        let guard = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let locked = self.lock_held(guard, name, |file| file.lock().map(|()| true))?;
-        locked.ok_or_else(|| Error::new(ErrorKind::Unavailable, format!("{name} is locked")))
-    }
-
-    /// Locks the file of a slot, which is held, by `lock`; `None` if that says no.
-    fn lock_held<'a>(
-        &self,
-        mut guard: MutexGuard<'a, Option<File>>,
-        name: &str,
-        lock: impl FnOnce(&File) -> io::Result<bool>,
-    ) -> Result<Option<Lock<'a>>> {
+        let mut guard = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |error| from_io(format_args!("locking {name}"), error);
         let file = match guard.take() {
             Some(file) => file,
@@ -335,9 +310,9 @@ impl Dir {
                 .open(self.root.join(name))
                 .map_err(failed)?,
         };
-        let locked = lock(&file).map_err(failed)?;
+        file.lock().map_err(failed)?;
         *guard = Some(file);
-        Ok(locked.then_some(Lock { guard }))
+        Ok(Lock { guard })
     }
 
     /// Returns once all who hold a lock in this process have let go of it.

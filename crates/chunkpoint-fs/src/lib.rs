@@ -63,7 +63,6 @@ mod ops;
 mod order;
 mod payload;
 mod queue;
-mod room;
 mod row;
 mod scan;
 mod snapshot;

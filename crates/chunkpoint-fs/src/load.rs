@@ -20,43 +20,30 @@ const MOST_TAIL: u64 = 4 * 1024 * 1024;
 /// Damaged parts that are told apart.
 const MOST_HOLES: usize = 64;
 
-/// What was read of a log.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) state: State,
-    /// Whether the last of it is damaged, or is being written by somebody this very
-    /// moment: who holds the lock can tell.
-    pub(crate) doubtful: bool,
-}
-
 /// The state of a log, up to the reader's end.
-pub(crate) fn load(reader: &mut Reader) -> Result<Loaded> {
+pub(crate) fn load(reader: &mut Reader) -> Result<State> {
     let header = reader.log().header.clone();
-    let start = header.start;
-    let (mut end, mut window) = (reader.end(), TAIL);
+    let (start, len) = (header.start, reader.end());
+    let mut window = TAIL;
     loop {
-        let from = end.saturating_sub(window).max(start);
-        let block = reader.bytes(from, end - from, Going::Only)?;
+        let from = len.saturating_sub(window).max(start);
+        let block = reader.bytes(from, len - from, Going::Only)?;
         if let Some(state) = last_state(reader, from, &block)? {
             return replay(state, reader);
         }
-        if from == start || reader.end() - from >= MOST_TAIL {
+        if from == start || window >= MOST_TAIL {
             return replay(State::new(Header::clone(&header)), reader);
         }
-        // Room at the end does not count.
-        let written = block.iter().rposition(|byte| *byte != 0);
-        match written.map_or(from, |last| from + last as u64 + 1) {
-            written if written < end => end = written,
-            _ => window *= 4,
-        }
+        window *= 4;
     }
 }
 
 /// The last state frame in `block`, which lies at `from`.
 fn last_state(reader: &mut Reader, from: u64, block: &Bytes) -> Result<Option<State>> {
     let salt = reader.log().header.salt();
-    for at in memchr::memrchr2_iter(b'S', b'S' | 0x80, block) {
-        if let Some(frame) = Frame::parse(salt, from + at as u64, &block.slice(at..))
+    for at in (0..block.len()).rev() {
+        if matches!(block[at] & 0x7f, b'S')
+            && let Some(frame) = Frame::parse(salt, from + at as u64, &block.slice(at..))
             && frame.kind == Kind::State
             && let Some(state) = snapshot::decode(&reader.log().header, &frame)
         {
@@ -72,15 +59,15 @@ fn last_state(reader: &mut Reader, from: u64, block: &Bytes) -> Result<Option<St
 /// bytes that were acknowledged are never given up because they or others
 /// before them changed. Only what a torn write left at the end is, and stays
 /// where it is until a writer cuts it.
-pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<Loaded> {
+pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<State> {
     let end = reader.end();
-    let mut doubtful = false;
     let mut scan = Scan::new(reader, state.end, end);
     while let Some(met) = scan.next()? {
         match met {
             Met::Frame(frame, event, frame_end) => {
-                doubtful = !tail_holds(scan.reader(), &frame)?;
-                if doubtful && is_torn_write(scan.reader(), frame.offset, frame_end)? {
+                if !tail_holds(scan.reader(), &frame)?
+                    && is_torn_write(scan.reader(), frame.offset, frame_end)?
+                {
                     break;
                 }
                 if frame.kind == Kind::State {
@@ -100,14 +87,13 @@ pub(crate) fn replay(mut state: State, reader: &mut Reader) -> Result<Loaded> {
                 }
                 note_hole(&mut state, scan.reader(), from, to);
                 state.end = to;
-                doubtful = true;
             }
             // A state that has seen the write is replaced by the next frame.
             Met::Void(to) => state.end = to,
             Met::Torn(_) => break,
         }
     }
-    Ok(Loaded { state, doubtful })
+    Ok(state)
 }
 
 /// Remembers damage, so that nothing that may have been there is said not to

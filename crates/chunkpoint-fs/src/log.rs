@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use chunkpoint_core::backend::Incarnation;
@@ -86,9 +86,6 @@ pub(crate) struct LogFile {
     counters: Arc<Counters>,
     /// Whether this process knows that the entry in its directory survives.
     pub(crate) settled: AtomicBool,
-    /// Up to here the file is known to be zeros behind the last frame; see
-    /// [`room`](crate::room).
-    pub(crate) room: AtomicU64,
 }
 
 /// A log that was just opened, with what had to be read of it.
@@ -146,7 +143,6 @@ impl LogFile {
             header: Arc::new(header),
             counters: counters.clone(),
             settled: AtomicBool::new(false),
-            room: AtomicU64::new(0),
         };
         let len = metadata.len();
         Ok(Some(Opened { log, len, head }))
@@ -169,7 +165,6 @@ impl LogFile {
             header: Arc::new(header),
             counters: counters.clone(),
             settled: AtomicBool::new(false),
-            room: AtomicU64::new(0),
         };
         log.write_at(0, &log.header.encode())?;
         Ok(log)
@@ -213,7 +208,6 @@ impl LogFile {
 
     /// Cuts the file.
     pub(crate) fn truncate(&self, len: u64) -> Result<()> {
-        self.room.store(0, Ordering::Relaxed);
         let cut = || {
             #[cfg(test)]
             self.counters.faults.check(Call::Truncate)?;
@@ -234,18 +228,6 @@ impl LogFile {
     /// When it was written to last, by the filesystem's clock.
     pub(crate) fn modified(&self) -> Option<std::time::SystemTime> {
         self.file.metadata().and_then(|there| there.modified()).ok()
-    }
-
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     /// The error for bytes that are not what was written.
@@ -283,28 +265,22 @@ pub(crate) fn read_at(
     wait: Wait,
 ) -> Result<Bytes> {
     let mut bytes = vec![0; len];
-    let filled = match wait {
-        Wait::No => wait::read_at(file, offset, &mut bytes)?,
-        Wait::Yes => fill_at(file, offset, &mut bytes)
-            .map_err(|error| from_io(format_args!("reading {name}"), error))?,
-    };
+    let mut filled = 0;
+    if wait == Wait::No {
+        filled = wait::read_at(file, offset, &mut bytes)?;
+    } else {
+        while filled < len {
+            match read_some_at(file, offset + filled as u64, &mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(from_io(format_args!("reading {name}"), error)),
+            }
+        }
+    }
     counters.read(filled);
     bytes.truncate(filled);
     Ok(bytes.into())
-}
-
-/// Fills `bytes` as far as the file goes, and says how far that is.
-pub(crate) fn fill_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match read_some_at(file, offset + filled as u64, &mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 #[cfg(unix)]

@@ -13,13 +13,6 @@ use crate::table;
 /// Bytes that a torn write leaves as zeros come in at least these units.
 const SECTOR: u64 = 512;
 
-/// What is between a write that was cut off and the state of before it.
-pub(crate) const FILLER: u8 = 0xff;
-
-/// What was lost of a frame's end shows by at least so many zeros. No bit that changes makes
-/// two bytes zeros.
-const LEAST_LOST: u64 = 2;
-
 /// No frame is shorter.
 const LEAST_FRAME: u64 = 7;
 
@@ -105,38 +98,24 @@ impl<'a> Scan<'a> {
             self.at = end;
             return Ok(Some(Met::Frame(frame, event, end)));
         }
-        let written = written_end(self.reader, at)?;
-        let next = match written {
-            nothing if nothing == at => None,
-            _ => find_frame(self.reader, at + 1, self.to)?,
-        };
+        let next = find_frame(self.reader, at + 1, self.to)?;
         self.at = next.unwrap_or(self.to);
         Ok(Some(match next {
             Some(next) if is_void(self.reader, at, next)? => Met::Void(next),
             Some(next) => Met::Hole(at, next),
             None if self.to < self.reader.end() || is_cut_short(self.reader, at)? => Met::Torn(at),
-            None => Met::Hole(at, written),
+            None => Met::Hole(at, self.to),
         }))
     }
 }
 
-/// Whether `from..to` is filler and a state frame follows: whoever cuts off a
+/// Whether `from..to` is zeros and a state frame follows: whoever cuts off a
 /// write that failed leaves that.
 fn is_void(reader: &mut Reader, from: u64, to: u64) -> Result<bool> {
     let is_state = |frame: Frame| frame.kind == Kind::State && frame.first;
     if !reader.frame(to, Going::Forward)?.is_some_and(is_state) {
         return Ok(false);
     }
-    is_all(reader, from, to, is_filler)
-}
-
-/// Of logs that were written before there was room in them, zeros are filler, too.
-fn is_filler(byte: u8) -> bool {
-    byte == FILLER || byte == 0
-}
-
-/// Whether all of `from..to` is there, and is what `which` says.
-fn is_all(reader: &mut Reader, from: u64, to: u64, which: impl Fn(u8) -> bool) -> Result<bool> {
     let mut at = from;
     while at < to {
         let len = (to - at).min(SECTOR);
@@ -144,30 +123,12 @@ fn is_all(reader: &mut Reader, from: u64, to: u64, which: impl Fn(u8) -> bool) -
         let Some(bytes) = bytes.get(..len as usize) else {
             return Ok(false);
         };
-        if !bytes.iter().all(|byte| which(*byte)) {
+        if bytes.iter().any(|byte| *byte != 0) {
             return Ok(false);
         }
         at += len;
     }
     Ok(true)
-}
-
-/// Where the zeros begin that the file ends in, be they room or what a write was to
-/// fill; not before `at`.
-fn written_end(reader: &mut Reader, at: u64) -> Result<u64> {
-    let end = reader.end();
-    let (mut written, mut next) = (at, at);
-    while next < end {
-        let bytes = reader.bytes(next, 1, Going::Forward)?;
-        if bytes.is_empty() {
-            break;
-        }
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-            written = next + last as u64 + 1;
-        }
-        next += bytes.len() as u64;
-    }
-    Ok(written)
 }
 
 /// The first whole frame that starts in `from..to`.
@@ -252,25 +213,19 @@ pub(crate) fn is_torn_write(reader: &mut Reader, from: u64, to: u64) -> Result<b
 /// file or zeros. All else was whole once, may have been acknowledged, and is
 /// damage.
 fn is_cut_short(reader: &mut Reader, at: u64) -> Result<bool> {
-    let end = written_end(reader, at)?;
-    let (written, left) = (end - at, reader.end() - at);
-    if written < LEAST_FRAME
-        || has_lost_sector(reader, at, end)?
-        || is_all(reader, at, end, is_filler)?
-    {
+    let left = reader.end() - at;
+    if left < LEAST_FRAME || has_lost_sector(reader, at, reader.end())? {
         return Ok(true);
     }
     let salt = reader.log().header.salt();
     let bytes = reader.bytes(at, MAX_PREFIX as u64, Going::Forward)?;
-    let start = &bytes[..bytes.len().min(MAX_PREFIX).min(written as usize)];
-    if (start.len() as u64) < written.min(MAX_PREFIX as u64) {
+    let start = &bytes[..bytes.len().min(MAX_PREFIX)];
+    if (start.len() as u64) < left.min(MAX_PREFIX as u64) {
         // Somebody else cut it meanwhile.
         return Ok(true);
     }
     let ends_inside = match Prefix::parse(salt, at, start) {
-        Some(prefix) => prefix
-            .envelope_len()
-            .is_none_or(|len| len > left || len >= written + LEAST_LOST),
+        Some(prefix) => prefix.envelope_len().is_none_or(|len| len > left),
         None => Prefix::is_begun(start),
     };
     if !ends_inside {
@@ -296,18 +251,19 @@ fn is_cut_short(reader: &mut Reader, at: u64) -> Result<bool> {
 }
 
 /// Whether a sector of `from..to`, where a frame begins or should, reads as
-/// zeros. Of the first, only what is within counts.
+/// zeros. Of the first and the last, only what is within counts.
 fn has_lost_sector(reader: &mut Reader, from: u64, to: u64) -> Result<bool> {
     let mut at = from;
     while at < to {
-        let next = (at + 1).next_multiple_of(SECTOR);
-        let len = next.min(reader.end()) - at;
-        let bytes = reader.bytes(at, len, Going::Forward)?;
-        let Some(sector) = bytes.get(..len as usize) else {
+        let next = (at + 1).next_multiple_of(SECTOR).min(to);
+        let bytes = reader.bytes(at, next - at, Going::Forward)?;
+        let Some(sector) = bytes.get(..(next - at) as usize) else {
             break;
         };
-        // No frame begins with a zero. What one ends with may be one.
-        let counts = at == from || to.min(next) - at >= LEAST_LOST;
+        // No frame begins with a zero. What one ends with may be a few.
+        let counts = at == from
+            || sector.len() as u64 == SECTOR
+            || (next == reader.end() && sector.len() >= 8);
         if counts && sector.iter().all(|byte| *byte == 0) {
             return Ok(true);
         }

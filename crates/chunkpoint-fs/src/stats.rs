@@ -16,9 +16,6 @@ pub struct IoStats {
     pub writes: u64,
     /// Bytes written.
     pub bytes_written: u64,
-    /// Zeros written besides, into which later appends go: an append within them is durable
-    /// sooner than one that makes the file longer.
-    pub zeros_written: u64,
     /// Files and directories synced.
     pub syncs: u64,
 }
@@ -30,7 +27,6 @@ pub(crate) struct Counters {
     bytes_read: AtomicU64,
     writes: AtomicU64,
     bytes_written: AtomicU64,
-    zeros_written: AtomicU64,
     syncs: AtomicU64,
     /// Beside the counters because every file of a backend has them.
     #[cfg(test)]
@@ -49,12 +45,6 @@ impl Counters {
             .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn zeroed(&self, bytes: usize) {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        self.zeros_written
-            .fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
     pub(crate) fn synced(&self) {
         self.syncs.fetch_add(1, Ordering::Relaxed);
     }
@@ -65,7 +55,6 @@ impl Counters {
             bytes_read: self.bytes_read.load(Ordering::Relaxed),
             writes: self.writes.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
-            zeros_written: self.zeros_written.load(Ordering::Relaxed),
             syncs: self.syncs.load(Ordering::Relaxed),
         }
     }

@@ -15,14 +15,13 @@ use crate::config::FsConfig;
 use crate::dir::{Dir, Lock};
 use crate::error::{closed, from_io};
 use crate::items::Spaces;
-use crate::load::{Loaded, load, replay};
+use crate::load::{load, replay};
 use crate::log::{LogFile, Reader, identity};
 use crate::lru::{Key, Lru};
 use crate::queue::Queue;
-use crate::room::Rooms;
 use crate::state::State;
 use crate::stats::Counters;
-use crate::wait::{self, Wait};
+use crate::wait::Wait;
 use crate::writer::Op;
 
 /// Bytes of thread states that are kept.
@@ -46,7 +45,6 @@ pub(crate) struct Store {
     files: Lru<Arc<LogFile>>,
     states: Lru<Arc<State>>,
     pub(crate) queues: Lru<Arc<Queue<Op>>>,
-    pub(crate) rooms: Rooms,
     /// The long-term store.
     pub(crate) items: Spaces,
     marks: Mutex<Marks>,
@@ -127,7 +125,6 @@ impl Store {
             files: Lru::new(config.open_files.max(1)),
             states: Lru::new(STATE_BYTES),
             queues: Lru::new(QUEUES),
-            rooms: Rooms::default(),
             items: Spaces::new(config.open_files),
             marks: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -153,37 +150,7 @@ impl Store {
     }
 
     /// A thread as it is now; `None` if it has no log.
-    ///
-    /// Reads without a lock. Where somebody might be writing what looks damaged, it is
-    /// looked at again under the lock, so nobody may call this who holds one.
     pub(crate) fn view(&self, key: &Key, thread: &str, wait: Wait) -> Result<Option<View>> {
-        let (view, doubtful) = self.look(key, thread, wait, false)?;
-        if !doubtful {
-            return Ok(view);
-        }
-        if wait == Wait::No {
-            return Err(wait::would_wait());
-        }
-        match self.dir.lock(key) {
-            Ok(_lock) => self.view_locked(key, thread),
-            // Where nothing can be locked, nobody writes.
-            Err(_) => Ok(view),
-        }
-    }
-
-    /// A thread as it is now, for who holds its lock; `None` if it has no log.
-    pub(crate) fn view_locked(&self, key: &Key, thread: &str) -> Result<Option<View>> {
-        Ok(self.look(key, thread, Wait::Yes, true)?.0)
-    }
-
-    /// A thread as it is now, and whether that is doubtful.
-    fn look(
-        &self,
-        key: &Key,
-        thread: &str,
-        wait: Wait,
-        locked: bool,
-    ) -> Result<(Option<View>, bool)> {
         let path = self.log_path(key);
         let name = log_names(key).1;
         let (log, len, head) = match self.open_log(key, &path, &name)? {
@@ -193,7 +160,7 @@ impl Store {
                 let Some(opened) = LogFile::open(&path, &name, Some(thread), counters, wait)?
                 else {
                     self.forget(key);
-                    return Ok((None, false));
+                    return Ok(None);
                 };
                 let log = Arc::new(opened.log);
                 self.files.insert(*key, log.clone(), 1);
@@ -205,40 +172,24 @@ impl Store {
             .get(key)
             .filter(|state| state.header == log.header && state.end <= len);
         let mut reader = Reader::new(log.clone(), len).waiting(wait);
-        let (state, doubtful) = match known {
-            Some(state) if self.is_writing(key) || !goes_on(&log, state.end, len, wait)? => {
-                (state, false)
+        let state = match known {
+            Some(state) if state.end == len || self.is_writing(key) => state,
+            Some(state) if len - state.end <= CATCH_UP => {
+                self.publish(*key, replay(State::clone(&state), &mut reader)?)
             }
-            known => {
-                let caught_up = match known {
-                    Some(state) if len - state.end <= CATCH_UP => {
-                        Some(replay(State::clone(&state), &mut reader)?)
-                    }
-                    _ => None,
-                };
-                let Loaded { state, doubtful } = match caught_up {
-                    Some(loaded) if !loaded.doubtful => loaded,
-                    // Where damage ends is seen alike by all who begin before it.
-                    _ => {
-                        reader = reader.with_block(0, head);
-                        load(&mut reader)?
-                    }
-                };
-                if doubtful && !locked {
-                    (Arc::new(state), true)
-                } else {
-                    (self.publish(*key, state), false)
-                }
+            _ => {
+                reader = reader.with_block(0, head);
+                let state = load(&mut reader)?;
+                self.publish(*key, state)
             }
         };
         let block = reader.into_block();
-        let view = View {
+        Ok(Some(View {
             log,
             state,
             block,
             wait,
-        };
-        Ok((Some(view), doubtful))
+        }))
     }
 
     /// The log that is open already, and its length, if the path still leads to
@@ -264,6 +215,11 @@ impl Store {
     fn publish(&self, key: Key, state: State) -> Arc<State> {
         let weight = state.weight();
         let state = Arc::new(state);
+        if state.holes.last().is_some_and(|(_, to)| *to == state.end) {
+            // Read without the lock, it may be a log that somebody is cutting
+            // and appending to.
+            return state;
+        }
         self.states
             .insert_unless(key, state.clone(), weight, |there| {
                 there.header == state.header && there.end > state.end
@@ -375,7 +331,6 @@ impl Store {
         };
         let synced = self.sync_unsynced(unsynced);
         let synced = synced.and(self.items.close(&self.dir));
-        self.rooms.clear(self);
         self.states.clear();
         self.files.clear();
         self.queues.clear();
@@ -403,11 +358,6 @@ impl Store {
         let catalog = self.catalog.sync(&self.dir);
         outcome.and(catalog).and(self.dir.force_sync_dir(""))
     }
-}
-
-/// Whether a log of `len` bytes goes on at `end`.
-fn goes_on(log: &LogFile, end: u64, len: u64, wait: Wait) -> Result<bool> {
-    Ok(len > end && log.goes_on(end, wait)?)
 }
 
 /// Marks a thread as being written to.

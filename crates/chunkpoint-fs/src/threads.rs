@@ -149,7 +149,7 @@ pub(crate) fn delete(
     let key = key_of(thread);
     let _lock = store.lock(&key)?;
     caller.check()?;
-    let view = store.view_locked(&key, thread)?;
+    let view = store.view(&key, thread, Wait::Yes)?;
     if view.is_none_or(|view| view.state.header.incarnation != incarnation) {
         return Ok(());
     }
@@ -176,7 +176,7 @@ pub(crate) fn copy(
     fresh: Incarnation,
 ) -> Result<()> {
     let key = key_of(target);
-    if is_taken(store.view(&key, target, Wait::Yes)?, target, fresh)? {
+    if is_taken(store, &key, target, fresh)? {
         return Ok(());
     }
     let Some(view) = store.view(&key_of(source), source, Wait::Yes)? else {
@@ -191,7 +191,7 @@ pub(crate) fn copy(
         store.catalog.add(&store.dir, target)?;
         let _lock = store.lock(&key)?;
         caller.check()?;
-        if is_taken(store.view_locked(&key, target)?, target, fresh)? {
+        if is_taken(store, &key, target, fresh)? {
             return Ok(());
         }
         let (shard, name) = log_names(&key);
@@ -213,12 +213,12 @@ pub(crate) fn copy(
     outcome.and(removed)
 }
 
-/// Whether what is `there` under the target's name is the copy already.
+/// Whether the copy is there already.
 ///
 /// # Errors
 /// `Conflict` if something else is, and be it only pending writes.
-fn is_taken(there: Option<View>, target: &str, fresh: Incarnation) -> Result<bool> {
-    match there {
+fn is_taken(store: &Store, key: &Key, target: &str, fresh: Incarnation) -> Result<bool> {
+    match store.view(key, target, Wait::Yes)? {
         None => Ok(false),
         Some(view) if view.state.header.incarnation == fresh => Ok(true),
         Some(_) => Err(Error::new(

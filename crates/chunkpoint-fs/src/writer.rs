@@ -185,16 +185,16 @@ impl<'a> Group<'a> {
             )
             .retryable(false));
         }
-        let view = store.view_locked(&key, thread)?;
+        let view = store.view(&key, thread, Wait::Yes)?;
         let mut before = None;
         let target = match view {
             None => None,
             Some(view) => {
-                let (at, len) = (view.state.end, view.log.len()?);
-                if len > at && !view.log.has_room(at, len)? {
+                let len = view.log.len()?;
+                if len > view.state.end {
                     // Nobody else writes here: the path led to this file just
                     // now, and the lock is ours. So this is a torn write.
-                    let bytes = len - at;
+                    let (at, bytes) = (view.state.end, len - view.state.end);
                     tracing::warn!(at, bytes, "cutting what a torn write left");
                     view.log.truncate(at)?;
                 }
@@ -287,10 +287,6 @@ impl<'a> Group<'a> {
             self.cut_back(&target)?;
             return Err(error);
         }
-        let rooms = &self.store.rooms;
-        if self.store.dir.syncs() && rooms.is_worth(&self.key) {
-            target.log.make_room(target.state.end);
-        }
         if let Err(error) = self.make_durable(&target) {
             // What reached the disk is anyone's guess now, and asking again
             // would not tell: the error is reported once.
@@ -329,9 +325,6 @@ impl<'a> Group<'a> {
             }
         }
         if !self.store.is_poisoned(&self.key) {
-            if self.store.dir.syncs() {
-                rooms.note(self.store, self.key, &target.log, target.state.end);
-            }
             self.store.replace(self.key, target.log, target.state);
         }
         Ok(())
@@ -369,9 +362,7 @@ impl<'a> Group<'a> {
         if self.building.is_some() {
             return self.abandon();
         }
-        // There may be room behind it.
-        let end = target.state.end;
-        let reached = target.log.len().map_or(end, |len| len.min(end));
+        let reached = target.log.len().unwrap_or(target.state.end);
         if let Err(error) = target.log.truncate(target.start()) {
             self.store.poison(self.key);
             return Err(error

@@ -231,11 +231,10 @@ async fn the_index_of_a_trimmed_thread_does_not_grow() {
             assert_eq!(backend.alter(alter).await.unwrap(), [Altered::Done]);
         }
     }
-    backend.close().await.unwrap();
     let (row, io) = cost(dir.path(), async |backend| latest(backend, "t").await).await;
     assert_eq!(&*row.unwrap().unwrap().record.key.id, uuid(8_000));
     assert!(io.reads <= 3 && io.bytes_read <= 40 * 1024, "{io:?}");
-    assert_eq!(ids(&open(dir.path()), "t").await.len(), 60);
+    assert_eq!(ids(&backend, "t").await.len(), 60);
 }
 
 /// Many short threads, as real conversations are: headers, catalog, locks and

@@ -96,26 +96,20 @@ async fn a_write_torn_at_any_byte_is_cut_by_the_next() {
 }
 
 #[tokio::test]
-async fn zeros_that_a_crash_left_are_written_over_or_cut() {
-    for zeros in [1, 600, 10_000, 1_000_000] {
-        let dir = tempfile::tempdir().unwrap();
-        let stored = fill(&open(dir.path()), "t", 3).await;
-        let log = log_of(dir.path());
-        let mut bytes = fs::read(&log).unwrap();
-        let whole = bytes.len() as u64;
-        bytes.resize(bytes.len() + zeros, 0);
-        fs::write(&log, &bytes).unwrap();
-        fill(&open(dir.path()), "other", 1).await;
-        let next = root("t", &uuid(9), "next", vec![]);
-        let backend = open(dir.path());
-        backend.commit(next).await.unwrap();
-        backend.close().await.unwrap();
-        for (commit, locator) in &stored {
-            assert_eq!(is_there(dir.path(), commit, *locator).await, Some(true));
-        }
-        let len = fs::metadata(&log).unwrap().len();
-        assert!(len > whole && len < whole + 500, "{len} of {whole}");
+async fn zeros_that_a_crash_left_are_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let stored = fill(&open(dir.path()), "t", 3).await;
+    let log = log_of(dir.path());
+    let mut bytes = fs::read(&log).unwrap();
+    bytes.resize(bytes.len() + 10_000, 0);
+    fs::write(&log, &bytes).unwrap();
+    fill(&open(dir.path()), "other", 1).await;
+    let next = root("t", &uuid(9), "next", vec![]);
+    open(dir.path()).commit(next).await.unwrap();
+    for (commit, locator) in &stored {
+        assert_eq!(is_there(dir.path(), commit, *locator).await, Some(true));
     }
+    assert!(fs::metadata(&log).unwrap().len() < bytes.len() as u64);
 }
 
 #[tokio::test]

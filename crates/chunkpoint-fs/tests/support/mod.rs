@@ -18,9 +18,12 @@ use chunkpoint_core::{Error, Result};
 use chunkpoint_fs::FsBackend;
 use futures::StreamExt;
 
-/// A backend with the defaults.
+/// A backend that does not sync: most tests are not about that.
 pub(crate) fn open(dir: &Path) -> FsBackend {
-    FsBackend::open(dir).unwrap()
+    FsBackend::builder(dir)
+        .durability(Durability::Process)
+        .open()
+        .unwrap()
 }
 
 /// Eight bytes that were not given before.
