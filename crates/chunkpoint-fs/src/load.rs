@@ -41,9 +41,8 @@ pub(crate) fn load(reader: &mut Reader) -> Result<State> {
 /// The last state frame in `block`, which lies at `from`.
 fn last_state(reader: &mut Reader, from: u64, block: &Bytes) -> Result<Option<State>> {
     let salt = reader.log().header.salt();
-    for at in (0..block.len()).rev() {
-        if matches!(block[at] & 0x7f, b'S')
-            && let Some(frame) = Frame::parse(salt, from + at as u64, &block.slice(at..))
+    for at in memchr::memrchr2_iter(b'S', b'S' | 0x80, block) {
+        if let Some(frame) = Frame::parse(salt, from + at as u64, &block.slice(at..))
             && frame.kind == Kind::State
             && let Some(state) = snapshot::decode(&reader.log().header, &frame)
         {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use chunkpoint_core::backend::{CheckpointBackend, Durability};
+use chunkpoint_core::backend::CheckpointBackend;
 use chunkpoint_fs::FsBackend;
 use chunkpoint_testkit::backend_suite::Fixture;
 
@@ -22,9 +22,7 @@ impl Directory {
 #[async_trait::async_trait]
 impl Fixture for Directory {
     async fn open(&self) -> Arc<dyn CheckpointBackend> {
-        // What syncing adds is tested elsewhere; here it only takes time.
-        let builder = FsBackend::builder(self.0.path()).durability(Durability::Process);
-        Arc::new(builder.open().unwrap())
+        Arc::new(FsBackend::open(self.0.path()).unwrap())
     }
 }
 
