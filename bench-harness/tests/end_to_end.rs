@@ -234,7 +234,7 @@ fn a_bounded_history_is_checked_and_weighed() {
     place.scenario(
         "retention",
         &[
-            ("messages = 200_000", "messages = 600"),
+            ("messages = 600_000", "messages = 600"),
             ("most = 400, keep = 200", "most = 40, keep = 20"),
             ("max-history = 100", "max-history = 10"),
             ("grace-ms = 1000", "grace-ms = 50"),
