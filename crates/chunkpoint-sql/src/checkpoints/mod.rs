@@ -25,6 +25,7 @@ use chunkpoint_core::backend::{
 };
 use futures::stream::BoxStream;
 
+pub(crate) use self::ended::purge_in_background;
 use crate::backend::{SqlBackend, to_its_end};
 use crate::names::Key;
 use crate::value::Value;
