@@ -12,6 +12,7 @@
 //!   [`Memory`](chunkpoint_core::Memory) promises. [`engine_suite!`] runs both.
 //! * [`copying`]: whole memories made at random, and compared, for export and import.
 //! * [`model`]: random operations against plain maps; part of the same.
+//! * [`services`]: real servers to run all of this on.
 //! * [`mod@store_backend_suite`]: one test for each promise of
 //!   [`StoreBackend`](chunkpoint_core::store_backend::StoreBackend), the long-term
 //!   store's side of a backend, with [`store_backend_suite!`].
@@ -34,6 +35,7 @@ pub mod engine_suite;
 pub mod model;
 pub mod objects;
 mod seeded;
+pub mod services;
 pub mod store_backend_suite;
 pub mod store_model;
 pub mod store_suite;

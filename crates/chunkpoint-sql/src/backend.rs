@@ -1,0 +1,172 @@
+//! [`SqlBackend`]: what it consists of. What it does is in the modules beside.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chunkpoint_core::backend::Capabilities;
+use chunkpoint_core::{Error, ErrorKind, Result};
+
+use crate::builder::SqlBuilder;
+use crate::config::SqlConfig;
+use crate::db::Db;
+use crate::dialect::Dialect;
+use crate::error::{closed, is_lost_race};
+
+/// Checkpoints in an SQL database.
+pub struct SqlBackend {
+    inner: Arc<Inner>,
+}
+
+/// What calls that outlive their future share with the backend.
+pub(crate) struct Inner {
+    pub(crate) db: Db,
+    capabilities: Capabilities,
+    shown: String,
+    closed: AtomicBool,
+}
+
+impl Inner {
+    pub(crate) fn new(db: Db, capabilities: Capabilities, shown: String) -> Self {
+        Self {
+            db,
+            capabilities,
+            shown,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.db.close().await;
+    }
+}
+
+/// Runs something again while it loses races against other transactions: a deadlock is
+/// the database's way to say so. After the last attempt, that is the result.
+macro_rules! retrying {
+    ($db:expr, $attempt:expr) => {{
+        let mut patience = $crate::backend::Patience::new();
+        loop {
+            match $attempt {
+                Err(error) if patience.for_another(&$db, &error).await => {}
+                result => break result,
+            }
+        }
+    }};
+}
+pub(crate) use retrying;
+
+/// Runs a block in a transaction, which ends with it: committed if it gives `Ok`, else
+/// undone; and again if it lost a race. `return` leaves the block, not the function.
+macro_rules! transaction {
+    ($inner:expr, $tx:ident, $work:block) => {
+        $crate::backend::retrying!($inner.db, {
+            match $inner.db.begin().await {
+                Err(error) => Err(error),
+                Ok(mut begun) => {
+                    let $tx = &mut begun;
+                    let result = async { $work }.await;
+                    begun.end(result).await
+                }
+            }
+        })
+    };
+}
+pub(crate) use transaction;
+
+/// Attempts at a transaction.
+const ATTEMPTS: u32 = 8;
+
+/// How often something was tried.
+pub(crate) struct Patience {
+    attempts: u32,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self { attempts: 1 }
+    }
+
+    /// Whether to try again after this error; if so, after a wait.
+    pub(crate) async fn for_another(&mut self, db: &Db, error: &Error) -> bool {
+        if self.attempts == ATTEMPTS || !is_lost_race(db.dialect(), error) {
+            return false;
+        }
+        // 1 to 2, 2 to 4, … milliseconds: those that met each other should not again.
+        let most = 1_000_u64 << self.attempts;
+        let mut random = [0; 8];
+        // Without randomness they merely wait alike.
+        let _ = getrandom::fill(&mut random);
+        let wait = most / 2 + u64::from_le_bytes(random) % (most / 2);
+        tokio::time::sleep(Duration::from_micros(wait)).await;
+        self.attempts += 1;
+        true
+    }
+}
+
+impl SqlBackend {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Opens a backend with a configuration.
+    ///
+    /// # Errors
+    /// As [`SqlBuilder::open`].
+    pub async fn from_config(config: SqlConfig) -> Result<Self> {
+        SqlBuilder::new(config).open().await
+    }
+
+    /// Which database it is on.
+    pub fn dialect(&self) -> Dialect {
+        self.inner.db.dialect()
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// What calls work with, unless the backend was closed.
+    pub(crate) fn open(&self) -> Result<Arc<Inner>> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        Ok(self.inner.clone())
+    }
+}
+
+/// Runs a mutation to its end, even if nobody waits for it any more: a future dropped
+/// half-way would leave a transaction on a connection that is in nobody's hands.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::spawn(work).await.unwrap_or_else(|stopped| {
+        let message = "the call was stopped before its end";
+        Err(Error::new(ErrorKind::Other, message).source(stopped))
+    });
+    done.map_err(|error| error.operation(operation))
+}
+
+impl fmt::Display for SqlBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.shown)
+    }
+}
+
+impl fmt::Debug for SqlBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlBackend")
+            .field("db", &self.inner.db)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! [`Leases`]: connections that stay checked out of the driver's pool between calls.
+//!
+//! The driver's pool sends a ping each time a connection comes back, which on a network
+//! is a round trip more for every call. So connections that are known to be clean wait
+//! here instead, and only those that are not go back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Database, Pool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A connection that has waited so long is asked whether it is still there.
+const TRUSTED: Duration = Duration::from_secs(30);
+
+/// A pool, and its connections that wait for the next call.
+pub(crate) struct Leases<DB: Database> {
+    pool: Pool<DB>,
+    waiting: Mutex<Vec<(PoolConnection<DB>, Instant)>>,
+    /// As many as the pool has connections: who has one finds a connection waiting, or
+    /// room in the pool.
+    permits: Arc<Semaphore>,
+    /// Half of that: who holds a connection while it waits for its caller, such as a
+    /// listing, leaves the others to callers that will end by themselves.
+    holds: Arc<Semaphore>,
+    timeout: Duration,
+    /// Whether the pool is ours alone. What others use too is given back at once.
+    ours: bool,
+}
+
+impl<DB: Database> Leases<DB> {
+    pub(crate) fn new(pool: Pool<DB>, ours: bool) -> Arc<Self> {
+        let options = pool.options();
+        Arc::new(Self {
+            waiting: Mutex::default(),
+            permits: Arc::new(Semaphore::new(options.get_max_connections() as usize)),
+            holds: Arc::new(Semaphore::new(
+                options.get_max_connections().div_ceil(2) as usize
+            )),
+            timeout: options.get_acquire_timeout(),
+            ours,
+            pool,
+        })
+    }
+
+    /// Most connections at once.
+    pub(crate) fn size(&self) -> u32 {
+        self.pool.options().get_max_connections()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(PoolConnection<DB>, Instant)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection.
+    ///
+    /// # Errors
+    /// `PoolTimedOut` if none is free in time, `PoolClosed` after `close`, and what
+    /// connecting reports.
+    pub(crate) async fn take(self: &Arc<Self>) -> sqlx::Result<Lease<DB>> {
+        let permit = self.permits.clone().acquire_owned();
+        let permit = tokio::time::timeout(self.timeout, permit).await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
+        let connection = loop {
+            // Not in the condition: the guard would be held across the ping.
+            let next = self.waiting().pop();
+            let Some((mut connection, since)) = next else {
+                break self.pool.acquire().await?;
+            };
+            if since.elapsed() < TRUSTED || connection.ping().await.is_ok() {
+                break connection;
+            }
+            drop(connection.detach());
+        };
+        Ok(Lease {
+            connection: Some(connection),
+            leases: self.clone(),
+            _permit: permit,
+        })
+    }
+
+    /// Asks to hold a connection for as long as what this gives is kept.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(crate) async fn hold(&self) -> sqlx::Result<Hold> {
+        let hold = tokio::time::timeout(self.timeout, self.holds.clone().acquire_owned()).await;
+        let hold = hold.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        hold.map(Hold).map_err(|_| sqlx::Error::PoolClosed)
+    }
+
+    /// Closes all connections, once the calls that have one are done.
+    pub(crate) async fn close(&self) {
+        self.permits.close();
+        self.holds.close();
+        self.waiting().clear();
+        self.pool.close().await;
+    }
+}
+
+/// Leave to hold a connection; see [`Leases::hold`].
+pub(crate) struct Hold(
+    #[allow(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
+);
+
+/// A connection for one call. Unless it is given back it is closed: nobody knows what
+/// state it is in.
+pub(crate) struct Lease<DB: Database> {
+    connection: Option<PoolConnection<DB>>,
+    leases: Arc<Leases<DB>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<DB: Database> Lease<DB> {
+    /// The connection.
+    pub(crate) fn connection(&mut self) -> &mut DB::Connection {
+        // It is there until the lease ends, in one of the two functions below.
+        #[allow(clippy::expect_used, reason = "see above")]
+        self.connection.as_mut().expect("a lease has a connection")
+    }
+
+    /// Ends the lease after a call that came to its end, and passes on its result.
+    pub(crate) fn give_back<T>(mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+        match &result {
+            // The server answered, if only with an error: the connection is in order.
+            Ok(_) | Err(sqlx::Error::Database(_)) => {
+                if let Some(connection) = self.connection.take()
+                    && self.leases.ours
+                    && !self.leases.permits.is_closed()
+                {
+                    self.leases.waiting().push((connection, Instant::now()));
+                }
+            }
+            // Those that wait are likely to be lost as well.
+            Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => {
+                let lost = std::mem::take(&mut *self.leases.waiting());
+                lost.into_iter()
+                    .for_each(|(connection, _)| drop(connection.detach()));
+            }
+            Err(_) => {}
+        }
+        result
+    }
+}
+
+impl<DB: Database> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(connection.detach());
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! [`Db`]: one way to run statements, whichever database they are for.
+//!
+//! Everything above is written once, in templates of [`Sql`] and rows of [`Row`].
+//! What only one database can do is asked of its [`Dialect`].
+
+mod driver;
+mod lease;
+mod literal;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+mod tx;
+
+use std::fmt;
+use std::sync::Arc;
+
+use chunkpoint_core::backend::Durability;
+use chunkpoint_core::{Error, Result};
+
+pub(crate) use self::driver::How;
+pub(crate) use self::lease::{Hold, Leases};
+pub(crate) use self::tx::Tx;
+use crate::dialect::{Dialect, Sql};
+use crate::error::{Stage, from_sqlx};
+use crate::value::{Args, Row};
+
+/// The connections of one database.
+#[derive(Clone)]
+pub(crate) enum Pools {
+    /// One connection writes, the others read; for `:memory:`, they are the same one.
+    #[cfg(feature = "sqlite")]
+    Sqlite {
+        readers: Arc<Leases<sqlx::Sqlite>>,
+        writer: Arc<Leases<sqlx::Sqlite>>,
+    },
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<Leases<sqlx::Postgres>>),
+    #[cfg(feature = "mysql")]
+    MySql(Arc<Leases<sqlx::MySql>>),
+}
+
+/// A database: its connections, and how statements for it are written.
+#[derive(Clone)]
+pub(crate) struct Db {
+    sql: Arc<Sql>,
+    pools: Pools,
+    how: How,
+}
+
+/// Runs an expression with `$leases` being those that read (or write).
+macro_rules! with_leases {
+    ($pools:expr, $side:ident, $leases:ident => $body:expr) => {
+        match $pools {
+            #[cfg(feature = "sqlite")]
+            Pools::Sqlite { $side: $leases, .. } => $body,
+            #[cfg(feature = "postgres")]
+            Pools::Postgres($leases) => $body,
+            #[cfg(feature = "mysql")]
+            Pools::MySql($leases) => $body,
+        }
+    };
+}
+impl Db {
+    pub(crate) fn new(sql: Arc<Sql>, pools: Pools, how: How) -> Self {
+        Self { sql, pools, how }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.sql.dialect()
+    }
+
+    pub(crate) fn sql(&self) -> &Sql {
+        &self.sql
+    }
+
+    /// Turns a driver's error into ours.
+    fn error(&self, stage: Stage, error: sqlx::Error) -> Error {
+        from_sqlx(self.dialect(), stage, error)
+    }
+
+    /// Reads with one statement. A connection that turns out to be lost, as after a
+    /// restart of the server, is replaced once.
+    pub(crate) async fn rows(&self, template: &str, args: Args) -> Result<Vec<Row>> {
+        let text = self.sql.text(template);
+        match self.rows_once(&text, args.clone()).await {
+            Err(error @ (sqlx::Error::Io(_) | sqlx::Error::Protocol(_))) => {
+                tracing::debug!(%error, "a connection was lost; trying another one");
+                self.rows_once(&text, args).await
+            }
+            other => other,
+        }
+        .map_err(|error| self.error(Stage::Before, error))
+    }
+
+    async fn rows_once(&self, text: &Arc<str>, args: Args) -> sqlx::Result<Vec<Row>> {
+        with_leases!(&self.pools, readers, leases => {
+            let mut lease = leases.take().await?;
+            let rows = lease.rows(text, args, self.how).await;
+            lease.give_back(rows)
+        })
+    }
+
+    /// Changes something with one statement, which is its own transaction, and gives
+    /// its rows.
+    pub(crate) async fn call(&self, template: &str, args: Args) -> Result<Vec<Row>> {
+        let text = self.sql.text(template);
+        with_leases!(&self.pools, writer, leases => {
+            let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
+            let rows = lease.rows(&text, args, self.how).await;
+            lease.give_back(rows).map_err(|e| self.error(Stage::Deciding, e))
+        })
+    }
+
+    /// As [`call`](Self::call), and tells how many rows it changed.
+    pub(crate) async fn change(&self, template: &str, args: Args) -> Result<u64> {
+        let text = self.sql.text(template);
+        with_leases!(&self.pools, writer, leases => {
+            let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
+            let changed = lease.run(&text, args, self.how).await;
+            lease.give_back(changed).map_err(|e| self.error(Stage::Deciding, e))
+        })
+    }
+
+    /// Begins a transaction that changes something. Each of its statements sees what
+    /// others have committed by then.
+    pub(crate) async fn begin(&self) -> Result<Tx> {
+        let begin = self.dialect().pick(
+            "BEGIN IMMEDIATE",
+            "BEGIN ISOLATION LEVEL READ COMMITTED",
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION",
+        );
+        Tx::begin(self, Side::Writes, begin).await
+    }
+
+    /// Begins a transaction that only reads, all of its statements at one moment.
+    pub(crate) async fn snapshot(&self) -> Result<Tx> {
+        let begin = self.dialect().pick(
+            "BEGIN",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+             START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        );
+        Tx::begin(self, Side::Reads, begin).await
+    }
+
+    /// Asks to hold a connection for as long as what this gives is kept.
+    pub(crate) async fn hold(&self) -> Result<Hold> {
+        let hold = with_leases!(&self.pools, readers, leases => leases.hold().await);
+        hold.map_err(|error| self.error(Stage::Before, error))
+    }
+
+    /// Whether there is only one connection.
+    pub(crate) fn is_alone(&self) -> bool {
+        with_leases!(&self.pools, readers, leases => leases.size() == 1)
+    }
+
+    /// Closes all connections. Calls under way come to their end.
+    pub(crate) async fn close(&self) {
+        match &self.pools {
+            #[cfg(feature = "sqlite")]
+            Pools::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            #[cfg(feature = "postgres")]
+            Pools::Postgres(leases) => leases.close().await,
+            #[cfg(feature = "mysql")]
+            Pools::MySql(leases) => leases.close().await,
+        }
+    }
+}
+
+/// What a server promises.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// The most that it makes durable.
+    pub(crate) gives: Durability,
+    /// The settings that say so.
+    pub(crate) because: String,
+    /// Most bytes of a chunk or body.
+    pub(crate) max_value_bytes: u64,
+    /// Most bytes of a commit.
+    pub(crate) max_commit_bytes: u64,
+}
+
+/// Which connections a transaction is on; only SQLite tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Reads,
+    Writes,
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db")
+            .field("sql", &self.sql)
+            .field("how", &self.how)
+            .finish_non_exhaustive()
+    }
+}

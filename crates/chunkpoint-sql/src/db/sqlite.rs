@@ -1,0 +1,115 @@
+//! SQLite: a file in WAL mode, one connection that writes and several that read.
+
+use std::str::FromStr;
+
+use chunkpoint_core::backend::Durability;
+use chunkpoint_core::{Error, ErrorKind, Result};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use super::{Facts, How, Leases, Pools};
+use crate::config::SqlConfig;
+use crate::dialect::Dialect;
+use crate::error::{Stage, from_sqlx};
+
+/// Bytes of a page of a new file. Records are around 1 KiB, and overflow pages hold what
+/// is larger: 8 KiB wastes least (measured).
+const PAGE_SIZE: u32 = 8192;
+
+/// Opens the file of a configuration.
+pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
+    let failed = |error| from_sqlx(Dialect::Sqlite, Stage::Before, error);
+    let in_memory = config.url.contains(":memory:");
+    if !in_memory && !config.url.starts_with("sqlite:///") {
+        return Err(Error::invalid(
+            "the URL's path is not absolute; write sqlite:///dir/file.db, or sqlite::memory:",
+        ));
+    }
+    let options = SqliteConnectOptions::from_str(&config.url)
+        .map_err(failed)?
+        .create_if_missing(true)
+        .page_size(PAGE_SIZE)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous(config.durability)?)
+        .busy_timeout(config.pool_timeout())
+        .statement_cache_capacity(config.statement_cache)
+        .foreign_keys(false)
+        // Bytes that the log keeps after it was copied into the file.
+        .pragma("journal_size_limit", "16777216");
+    let pool = |connections, options| async move {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(config.pool_timeout())
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .map_err(failed)
+    };
+    // The writer first: it makes the file.
+    let writer = Leases::new(pool(1, options.clone()).await?, true);
+    let readers = if in_memory {
+        writer.clone()
+    } else {
+        Leases::new(pool(config.pool, options).await?, true)
+    };
+    let how = if config.statement_cache == 0 {
+        How::Unprepared
+    } else {
+        How::Prepared
+    };
+    let facts = facts_of(Durability::Disk, "a single file".into());
+    Ok((Pools::Sqlite { readers, writer }, how, facts))
+}
+
+/// A pool that the caller made: it reads and writes, and its settings are the caller's.
+pub(crate) fn on(pool: SqlitePool) -> Pools {
+    let leases = Leases::new(pool, false);
+    Pools::Sqlite {
+        readers: leases.clone(),
+        writer: leases,
+    }
+}
+
+/// What the connections of a pool promise.
+pub(crate) async fn facts(pool: &SqlitePool) -> Result<Facts> {
+    let failed = |error| from_sqlx(Dialect::Sqlite, Stage::Before, error);
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(pool)
+        .await
+        .map_err(failed)?;
+    let gives = match synchronous {
+        0 => Durability::Buffered,
+        1 => Durability::Process,
+        _ => Durability::Disk,
+    };
+    Ok(facts_of(gives, format!("synchronous={synchronous}")))
+}
+
+fn facts_of(gives: Durability, because: String) -> Facts {
+    Facts {
+        gives,
+        because,
+        // SQLite takes rows of 1,000,000,000 bytes.
+        max_value_bytes: 512 << 20,
+        max_commit_bytes: 1 << 30,
+    }
+}
+
+/// In WAL mode, FULL syncs the log with each commit. NORMAL writes it, and the operating
+/// system has it when a process is killed. OFF never syncs.
+fn synchronous(durability: Durability) -> Result<SqliteSynchronous> {
+    match durability {
+        Durability::Buffered => Ok(SqliteSynchronous::Off),
+        Durability::Process => Ok(SqliteSynchronous::Normal),
+        Durability::Disk => Ok(SqliteSynchronous::Full),
+        Durability::Replicated => Err(Error::new(
+            ErrorKind::Unsupported,
+            "SQLite cannot give durability replicated; the most is disk",
+        )),
+    }
+}

@@ -1,0 +1,129 @@
+//! Servers for tests.
+//!
+//! Each comes from, in this order: a URL in the environment (`CHUNKPOINT_POSTGRES_URL`,
+//! `CHUNKPOINT_MYSQL_URL`); a program found on this machine, started on a free port of
+//! 127.0.0.1 in a directory of its own. One that cannot be had is named and skipped, and
+//! is a failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql`, or `all`).
+//!
+//! A server that was started here ends with the test process, however that ends: a shell
+//! waits for its standard input to close, which the operating system does then, kills the
+//! server by its process id and removes its directory.
+
+mod mariadb;
+mod pgbouncer;
+mod postgres;
+mod process;
+
+use std::sync::OnceLock;
+
+pub use self::mariadb::MariaDb;
+pub use self::pgbouncer::PgBouncer;
+pub use self::postgres::{Postgres, Safety};
+
+/// A server, as tests are given it.
+#[derive(Debug)]
+pub struct Service {
+    url: String,
+    /// Keeps the server; `None` where the environment named one.
+    _process: Option<process::Process>,
+}
+
+impl Service {
+    /// Its URL, with user, password and database, and without options.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// A PostgreSQL server that all tests of this process share; each uses a schema of its
+/// own. `None` where there is none, with a note.
+pub fn postgres() -> Option<&'static Service> {
+    static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
+    let start = || {
+        find("postgres", "CHUNKPOINT_POSTGRES_URL", || {
+            let server = Postgres::start(Safety::Throwaway)?;
+            Ok(Service {
+                url: server.url(),
+                _process: Some(server.into_process()),
+            })
+        })
+    };
+    SERVICE.get_or_init(start).as_ref()
+}
+
+/// A MySQL or MariaDB server that all tests of this process share; each uses a table
+/// prefix of its own. `None` where there is none, with a note.
+pub fn mysql() -> Option<&'static Service> {
+    static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
+    let start = || {
+        find("mysql", "CHUNKPOINT_MYSQL_URL", || {
+            let server = MariaDb::start(Safety::Throwaway)?;
+            Ok(Service {
+                url: server.url(),
+                _process: Some(server.into_process()),
+            })
+        })
+    };
+    SERVICE.get_or_init(start).as_ref()
+}
+
+/// PgBouncer in transaction mode, before a server of its own.
+pub fn pgbouncer() -> Option<&'static Service> {
+    static SERVICE: OnceLock<Option<(Service, Postgres)>> = OnceLock::new();
+    let start = || {
+        find("pgbouncer", "CHUNKPOINT_PGBOUNCER_URL", || {
+            let server = Postgres::start(Safety::Throwaway)?;
+            let bouncer = PgBouncer::start(&server)?;
+            let service = Service {
+                url: bouncer.url(),
+                _process: Some(bouncer.into_process()),
+            };
+            Ok((service, server))
+        })
+    };
+    SERVICE
+        .get_or_init(start)
+        .as_ref()
+        .map(|(service, _)| service)
+}
+
+/// What starting gives: the reason where there is nothing to start.
+type Started<T> = Result<T, String>;
+
+/// Something made of a URL alone, or of a server that was started.
+trait Provided: Sized {
+    fn of_url(url: String) -> Option<Self>;
+}
+
+impl Provided for Service {
+    fn of_url(url: String) -> Option<Self> {
+        Some(Self {
+            url,
+            _process: None,
+        })
+    }
+}
+
+impl Provided for (Service, Postgres) {
+    fn of_url(_: String) -> Option<Self> {
+        None
+    }
+}
+
+fn find<T: Provided>(name: &str, variable: &str, start: impl FnOnce() -> Started<T>) -> Option<T> {
+    if let Ok(url) = std::env::var(variable)
+        && let Some(provided) = T::of_url(url)
+    {
+        return Some(provided);
+    }
+    match start() {
+        Ok(started) => Some(started),
+        Err(why) => {
+            let required = std::env::var("CHUNKPOINT_REQUIRE_SERVICES").unwrap_or_default();
+            let required = required.split(',').any(|one| one == name || one == "all");
+            assert!(!required, "{name} is required, and cannot be had: {why}");
+            println!("skipped: no {name}: {why}; {variable} may name one");
+            None
+        }
+    }
+}
