@@ -170,11 +170,17 @@ async fn until(done: &AtomicU64, count: u64) {
     }
 }
 
-fn quick(url: String) -> SqlConfig {
-    SqlConfig {
+/// As [`through`], with the server killed and started again.
+async fn killed(url: String, kill: impl FnOnce()) {
+    let config = SqlConfig {
         pool_timeout_ms: 5_000,
         ..SqlConfig::new(url)
-    }
+    };
+    through(config, async |done| {
+        until(done, 60).await;
+        kill();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,9 +189,7 @@ async fn a_postgres_that_is_killed_loses_nothing() {
         return;
     }
     let mut server = Postgres::start(Safety::Durable).unwrap();
-    let config = quick(server.url());
-    through(config, async |done| {
-        until(done, 60).await;
+    killed(server.url(), || {
         server.kill();
         server.restart().unwrap();
     })
@@ -198,9 +202,7 @@ async fn a_mariadb_that_is_killed_loses_nothing() {
         return;
     }
     let mut server = MariaDb::start(Safety::Durable).unwrap();
-    let config = quick(server.url());
-    through(config, async |done| {
-        until(done, 60).await;
+    killed(server.url(), || {
         server.kill();
         server.restart().unwrap();
     })

@@ -7,12 +7,24 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
+use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::{Connection as _, Database, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::config::SqlConfig;
+use crate::error::is_lost;
+
 /// A connection that has waited so long is asked whether it is still there.
 const TRUSTED: Duration = Duration::from_secs(30);
+
+/// The options of a pool of `connections`, which are not asked whether they are there
+/// each time: [`Leases`] does so now and then.
+pub(super) fn options<DB: Database>(config: &SqlConfig, connections: u32) -> PoolOptions<DB> {
+    PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(config.pool_timeout())
+        .test_before_acquire(false)
+}
 
 /// A pool, and its connections that wait for the next call.
 pub(crate) struct Leases<DB: Database> {
@@ -81,6 +93,14 @@ impl<DB: Database> Leases<DB> {
         })
     }
 
+    /// Closes the connections that wait: one was lost, and they are likely to be as well.
+    pub(super) fn forget(&self) {
+        let lost = std::mem::take(&mut *self.waiting());
+        for (connection, _) in lost {
+            drop(connection.detach());
+        }
+    }
+
     /// Asks to hold a connection for as long as what this gives is kept.
     ///
     /// # Errors
@@ -124,6 +144,7 @@ impl<DB: Database> Lease<DB> {
     /// Ends the lease after a call that came to its end, and passes on its result.
     pub(crate) fn give_back<T>(mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         match &result {
+            Err(error) if is_lost(error) => self.leases.forget(),
             // The server answered, if only with an error: the connection is in order.
             Ok(_) | Err(sqlx::Error::Database(_)) => {
                 if let Some(connection) = self.connection.take()
@@ -132,12 +153,6 @@ impl<DB: Database> Lease<DB> {
                 {
                     self.leases.waiting().push((connection, Instant::now()));
                 }
-            }
-            // Those that wait are likely to be lost as well.
-            Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => {
-                let lost = std::mem::take(&mut *self.leases.waiting());
-                lost.into_iter()
-                    .for_each(|(connection, _)| drop(connection.detach()));
             }
             Err(_) => {}
         }
