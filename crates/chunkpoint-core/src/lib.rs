@@ -68,7 +68,8 @@ pub mod store_backend;
 mod thread;
 mod tree;
 pub mod types;
-mod wire;
+#[doc(hidden)]
+pub mod wire;
 
 pub use codec::Compression;
 pub use commit::DELTA_SNAPSHOT_TAG;

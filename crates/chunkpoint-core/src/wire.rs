@@ -3,6 +3,8 @@
 //! Unsigned integers are LEB128, signed ones zigzag before it; strings and
 //! byte runs have their length before them. Every reader checks bounds, so
 //! that no input makes it panic or allocate more than the input's own size.
+//!
+//! Public for the backends, which encode what they keep themselves in the same way.
 
 use std::sync::Arc;
 
@@ -11,9 +13,12 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 /// Appends to a buffer.
-pub(crate) trait Put {
+pub trait Put {
+    /// An unsigned integer.
     fn put_varint(&mut self, value: u64);
+    /// A signed integer.
     fn put_signed(&mut self, value: i64);
+    /// A length and the bytes.
     fn put_run(&mut self, bytes: &[u8]);
 }
 
@@ -37,26 +42,29 @@ impl Put for Vec<u8> {
 }
 
 /// Takes from a buffer; byte runs share its memory.
-pub(crate) struct Reader {
+#[derive(Debug)]
+pub struct Reader {
     rest: Bytes,
 }
 
 impl Reader {
-    pub(crate) fn new(bytes: Bytes) -> Self {
+    /// A reader at the start of `bytes`.
+    pub fn new(bytes: Bytes) -> Self {
         Self { rest: bytes }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether everything was read.
+    pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// What is left, to look at.
-    pub(crate) fn peek(&self) -> &[u8] {
+    pub fn peek(&self) -> &[u8] {
         &self.rest
     }
 
     /// Fails unless everything was read.
-    pub(crate) fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         if self.rest.is_empty() {
             Ok(())
         } else {
@@ -67,11 +75,13 @@ impl Reader {
         }
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8> {
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8> {
         Ok(self.take(1)?[0])
     }
 
-    pub(crate) fn varint(&mut self) -> Result<u64> {
+    /// An unsigned integer.
+    pub fn varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -87,18 +97,19 @@ impl Reader {
         Err(Error::corrupt("an integer is longer than 64 bits"))
     }
 
-    pub(crate) fn signed(&mut self) -> Result<i64> {
+    /// A signed integer.
+    pub fn signed(&mut self) -> Result<i64> {
         let value = self.varint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
     /// A varint that must fit in 32 bits.
-    pub(crate) fn small(&mut self) -> Result<u32> {
+    pub fn small(&mut self) -> Result<u32> {
         u32::try_from(self.varint()?).map_err(|_| Error::corrupt("a number is over 32 bits"))
     }
 
     /// A count of things that take at least one byte each.
-    pub(crate) fn count(&mut self) -> Result<usize> {
+    pub fn count(&mut self) -> Result<usize> {
         let count = self.varint()?;
         if count > self.rest.len() as u64 {
             return Err(Error::corrupt(format!(
@@ -109,7 +120,8 @@ impl Reader {
         Ok(count as usize)
     }
 
-    pub(crate) fn take(&mut self, len: usize) -> Result<Bytes> {
+    /// The next `len` bytes.
+    pub fn take(&mut self, len: usize) -> Result<Bytes> {
         if len > self.rest.len() {
             return Err(Error::corrupt(format!(
                 "{len} bytes expected, {} left",
@@ -119,23 +131,26 @@ impl Reader {
         Ok(self.rest.split_to(len))
     }
 
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut out = [0; N];
         out.copy_from_slice(&self.take(N)?);
         Ok(out)
     }
 
     /// All that is left.
-    pub(crate) fn rest(self) -> Bytes {
+    pub fn rest(self) -> Bytes {
         self.rest
     }
 
-    pub(crate) fn run(&mut self) -> Result<Bytes> {
+    /// A length and so many bytes.
+    pub fn run(&mut self) -> Result<Bytes> {
         let len = self.count()?;
         self.take(len)
     }
 
-    pub(crate) fn text(&mut self) -> Result<Arc<str>> {
+    /// A length and so many bytes of UTF-8.
+    pub fn text(&mut self) -> Result<Arc<str>> {
         let run = self.run()?;
         std::str::from_utf8(&run)
             .map(Arc::from)

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use chunkpoint_core::backend::Durability;
+use chunkpoint_core::backend::Capabilities;
 use chunkpoint_core::{Error, ErrorKind, Result};
 
 use crate::builder::SqlBuilder;
 use crate::config::SqlConfig;
 use crate::db::Db;
 use crate::dialect::Dialect;
+use crate::error::{closed, is_lost_race};
 
 /// Checkpoints in an SQL database.
 pub struct SqlBackend {
@@ -20,17 +23,91 @@ pub struct SqlBackend {
 /// What calls that outlive their future share with the backend.
 pub(crate) struct Inner {
     pub(crate) db: Db,
-    pub(crate) durability: Durability,
+    capabilities: Capabilities,
     shown: String,
+    closed: AtomicBool,
 }
 
 impl Inner {
-    pub(crate) async fn open(db: Db, durability: Durability, shown: String) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(db: Db, capabilities: Capabilities, shown: String) -> Self {
+        Self {
             db,
-            durability,
+            capabilities,
             shown,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.db.close().await;
+    }
+}
+
+/// Runs something again while it loses races against other transactions: a deadlock is
+/// the database's way to say so. After the last attempt, that is the result.
+macro_rules! retrying {
+    ($db:expr, $attempt:expr) => {{
+        let mut patience = $crate::backend::Patience::new();
+        loop {
+            match $attempt {
+                Err(error) if patience.for_another(&$db, &error).await => {}
+                result => break result,
+            }
+        }
+    }};
+}
+pub(crate) use retrying;
+
+/// Runs a block in a transaction, which ends with it: committed if it gives `Ok`, else
+/// undone; and again if it lost a race. `return` leaves the block, not the function.
+macro_rules! transaction {
+    ($inner:expr, $tx:ident, $work:block) => {
+        $crate::backend::retrying!($inner.db, {
+            match $inner.db.begin().await {
+                Err(error) => Err(error),
+                Ok(mut begun) => {
+                    let $tx = &mut begun;
+                    let result = async { $work }.await;
+                    begun.end(result).await
+                }
+            }
         })
+    };
+}
+pub(crate) use transaction;
+
+/// Attempts at a transaction.
+const ATTEMPTS: u32 = 8;
+
+/// How often something was tried.
+pub(crate) struct Patience {
+    attempts: u32,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self { attempts: 1 }
+    }
+
+    /// Whether to try again after this error; if so, after a wait.
+    pub(crate) async fn for_another(&mut self, db: &Db, error: &Error) -> bool {
+        if self.attempts == ATTEMPTS || !is_lost_race(db.dialect(), error) {
+            return false;
+        }
+        // 1 to 2, 2 to 4, … milliseconds: those that met each other should not again.
+        let most = 1_000_u64 << self.attempts;
+        let mut random = [0; 8];
+        // Without randomness they merely wait alike.
+        let _ = getrandom::fill(&mut random);
+        let wait = most / 2 + u64::from_le_bytes(random) % (most / 2);
+        tokio::time::sleep(Duration::from_micros(wait)).await;
+        self.attempts += 1;
+        true
     }
 }
 
@@ -57,6 +134,14 @@ impl SqlBackend {
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
+
+    /// What calls work with, unless the backend was closed.
+    pub(crate) fn open(&self) -> Result<Arc<Inner>> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        Ok(self.inner.clone())
+    }
 }
 
 /// Runs a mutation to its end, even if nobody waits for it any more: a future dropped
@@ -82,7 +167,6 @@ impl fmt::Debug for SqlBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlBackend")
             .field("db", &self.inner.db)
-            .field("durability", &self.inner.durability)
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunkpoint_core::Result;
-use chunkpoint_core::backend::Durability;
+use chunkpoint_core::backend::{Capabilities, Durability};
+use chunkpoint_core::{Error, ErrorKind, Result};
 #[cfg(feature = "mysql")]
 use sqlx::MySqlPool;
 #[cfg(feature = "postgres")]
@@ -14,7 +14,7 @@ use sqlx::SqlitePool;
 
 use crate::backend::{Inner, SqlBackend};
 use crate::config::{Setup, SqlConfig, shown};
-use crate::db::{Db, How, Pools};
+use crate::db::{Db, Facts, How, Pools};
 use crate::dialect::{Dialect, Sql};
 use crate::names::Place;
 use crate::schema;
@@ -141,45 +141,92 @@ impl SqlBuilder {
     async fn open_inner(self) -> Result<SqlBackend> {
         let config = self.config;
         config.check()?;
-        let unprepared = |config: &SqlConfig| {
-            if config.pgbouncer {
-                How::Literal
-            } else {
-                How::Prepared
-            }
+        let how = if config.pgbouncer {
+            How::Literal
+        } else {
+            How::Prepared
         };
-        let (dialect, (pools, how)) = match self.source {
+        let (dialect, (pools, how, facts)) = match self.source {
             Source::Url => {
                 let dialect = config.dialect()?;
                 (dialect, connect(dialect, &config).await?)
             }
             #[cfg(feature = "sqlite")]
             Source::Sqlite(pool) => {
-                crate::db::sqlite::check(&pool, config.durability).await?;
-                (
-                    Dialect::Sqlite,
-                    (crate::db::sqlite::on(pool), How::Prepared),
-                )
+                let facts = crate::db::sqlite::facts(&pool).await?;
+                let pools = crate::db::sqlite::on(pool);
+                (Dialect::Sqlite, (pools, How::Prepared, facts))
             }
             #[cfg(feature = "postgres")]
             Source::Postgres(pool) => {
-                crate::db::postgres::check(&pool, config.durability).await?;
-                let pools = crate::db::postgres::on(pool);
-                (Dialect::Postgres, (pools, unprepared(&config)))
+                let facts = crate::db::postgres::facts(&pool, how).await?;
+                (
+                    Dialect::Postgres,
+                    (crate::db::postgres::on(pool), how, facts),
+                )
             }
             #[cfg(feature = "mysql")]
-            Source::MySql(pool) => (Dialect::MySql, (crate::db::mysql::on(pool), How::Prepared)),
+            Source::MySql(pool) => {
+                let facts = crate::db::mysql::facts(&pool).await?;
+                (
+                    Dialect::MySql,
+                    (crate::db::mysql::on(pool), How::Prepared, facts),
+                )
+            }
         };
+        if facts.gives < config.durability {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "durability {} was asked for, and with {} the most is {}",
+                    name(config.durability),
+                    facts.because,
+                    name(facts.gives)
+                ),
+            ));
+        }
         let place = Place::new(config.schema.as_deref(), &config.table_prefix)?;
         let sql = Arc::new(Sql::new(dialect, place));
         let db = Db::new(sql, pools, how);
         schema::set_up(&db, config.setup).await?;
-        let inner = Inner::open(db, config.durability, shown(&config.url)).await?;
-        Ok(SqlBackend::new(inner))
+        Ok(SqlBackend::new(Inner::new(
+            db,
+            capabilities(dialect, &facts, &config),
+            shown(&config.url),
+        )))
     }
 }
 
-async fn connect(dialect: Dialect, config: &SqlConfig) -> Result<(Pools, How)> {
+fn name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Buffered => "buffered",
+        Durability::Process => "process",
+        Durability::Disk => "disk",
+        Durability::Replicated => "replicated",
+    }
+}
+
+fn capabilities(dialect: Dialect, facts: &Facts, config: &SqlConfig) -> Capabilities {
+    let in_memory = config.url.contains(":memory:");
+    let levels = [
+        Durability::Buffered,
+        Durability::Process,
+        Durability::Disk,
+        Durability::Replicated,
+    ];
+    let mut capabilities = Capabilities::new(dialect.scheme());
+    capabilities.durability = levels
+        .into_iter()
+        .filter(|level| *level <= facts.gives)
+        .collect();
+    capabilities.max_value_bytes = facts.max_value_bytes;
+    capabilities.max_commit_bytes = facts.max_commit_bytes;
+    capabilities.persistent = !in_memory;
+    capabilities.shared = !in_memory;
+    capabilities
+}
+
+async fn connect(dialect: Dialect, config: &SqlConfig) -> Result<(Pools, How, Facts)> {
     match dialect {
         #[cfg(feature = "sqlite")]
         Dialect::Sqlite => crate::db::sqlite::connect(config).await,
@@ -188,7 +235,7 @@ async fn connect(dialect: Dialect, config: &SqlConfig) -> Result<(Pools, How)> {
         #[cfg(feature = "mysql")]
         Dialect::MySql => crate::db::mysql::connect(config).await,
         #[allow(unreachable_patterns, reason = "there are builds with fewer databases")]
-        other => Err(chunkpoint_core::Error::invalid(format!(
+        other => Err(Error::invalid(format!(
             "this build has no {other}; build it with its feature"
         ))),
     }

@@ -148,6 +148,7 @@ fn of_postgres(code: &str) -> Meaning {
             true,
             "another transaction was in the way, again and again",
         ),
+        "23505" => meaning(Other, false, DUPLICATE),
         "57014" => meaning(Timeout, true, "the statement was cancelled"),
         "57P01" | "57P02" | "57P05" => uncertain("the server is shutting down"),
         "57P03" => meaning(Unavailable, true, "the server is starting or stopping"),
@@ -187,6 +188,7 @@ fn of_mysql(number: u16) -> Meaning {
             true,
             "another transaction was in the way, again and again",
         ),
+        1062 => meaning(Other, false, DUPLICATE),
         1317 | 1969 | 3024 => meaning(Timeout, true, "the statement was cancelled"),
         1053 | 1077 | 1079 | 1927 => uncertain("the server is shutting down"),
         1040 | 1041 | 1203 | 1226 => {
@@ -236,6 +238,14 @@ pub(crate) fn is_lost_race(dialect: Dialect, error: &Error) -> bool {
     };
     race && error.is_retryable() && error.is_certainly_not_applied()
 }
+
+/// Whether a row of the same key was there already.
+pub(crate) fn is_duplicate(error: &Error) -> bool {
+    error.message() == DUPLICATE
+}
+
+/// What is said of a row whose key another row has.
+const DUPLICATE: &str = "a row of this key is there already";
 
 /// The error of every call after `close`.
 pub(crate) fn closed() -> Error {

@@ -20,6 +20,7 @@
 
 mod backend;
 mod builder;
+mod checkpoints;
 mod config;
 mod db;
 mod dialect;

@@ -120,7 +120,11 @@ impl Row {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(row) => row.try_get_unchecked(column),
             #[cfg(feature = "postgres")]
-            Self::Postgres(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column).or_else(|_| {
+                // INTEGER is another type than BIGINT there.
+                let value: Option<i32> = row.try_get(column)?;
+                Ok(value.map(i64::from))
+            }),
             #[cfg(feature = "mysql")]
             Self::MySql(row) => row.try_get_unchecked(column),
         };

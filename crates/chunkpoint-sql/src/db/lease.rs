@@ -21,6 +21,9 @@ pub(crate) struct Leases<DB: Database> {
     /// As many as the pool has connections: who has one finds a connection waiting, or
     /// room in the pool.
     permits: Arc<Semaphore>,
+    /// Half of that: who holds a connection while it waits for its caller, such as a
+    /// listing, leaves the others to callers that will end by themselves.
+    holds: Arc<Semaphore>,
     timeout: Duration,
     /// Whether the pool is ours alone. What others use too is given back at once.
     ours: bool,
@@ -32,6 +35,9 @@ impl<DB: Database> Leases<DB> {
         Arc::new(Self {
             waiting: Mutex::default(),
             permits: Arc::new(Semaphore::new(options.get_max_connections() as usize)),
+            holds: Arc::new(Semaphore::new(
+                options.get_max_connections().div_ceil(2) as usize
+            )),
             timeout: options.get_acquire_timeout(),
             ours,
             pool,
@@ -75,13 +81,29 @@ impl<DB: Database> Leases<DB> {
         })
     }
 
+    /// Asks to hold a connection for as long as what this gives is kept.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(crate) async fn hold(&self) -> sqlx::Result<Hold> {
+        let hold = tokio::time::timeout(self.timeout, self.holds.clone().acquire_owned()).await;
+        let hold = hold.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        hold.map(Hold).map_err(|_| sqlx::Error::PoolClosed)
+    }
+
     /// Closes all connections, once the calls that have one are done.
     pub(crate) async fn close(&self) {
         self.permits.close();
+        self.holds.close();
         self.waiting().clear();
         self.pool.close().await;
     }
 }
+
+/// Leave to hold a connection; see [`Leases::hold`].
+pub(crate) struct Hold(
+    #[allow(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
+);
 
 /// A connection for one call. Unless it is given back it is closed: nobody knows what
 /// state it is in.

@@ -12,17 +12,16 @@ pub(crate) mod mysql;
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
-mod stream;
 mod tx;
 
 use std::fmt;
 use std::sync::Arc;
 
+use chunkpoint_core::backend::Durability;
 use chunkpoint_core::{Error, Result};
 
 pub(crate) use self::driver::How;
-pub(crate) use self::lease::Leases;
-pub(crate) use self::stream::RowStream;
+pub(crate) use self::lease::{Hold, Leases};
 pub(crate) use self::tx::Tx;
 use crate::dialect::{Dialect, Sql};
 use crate::error::{Stage, from_sqlx};
@@ -56,16 +55,14 @@ macro_rules! with_leases {
     ($pools:expr, $side:ident, $leases:ident => $body:expr) => {
         match $pools {
             #[cfg(feature = "sqlite")]
-            $crate::db::Pools::Sqlite { $side: $leases, .. } => $body,
+            Pools::Sqlite { $side: $leases, .. } => $body,
             #[cfg(feature = "postgres")]
-            $crate::db::Pools::Postgres($leases) => $body,
+            Pools::Postgres($leases) => $body,
             #[cfg(feature = "mysql")]
-            $crate::db::Pools::MySql($leases) => $body,
+            Pools::MySql($leases) => $body,
         }
     };
 }
-use with_leases;
-
 impl Db {
     pub(crate) fn new(sql: Arc<Sql>, pools: Pools, how: How) -> Self {
         Self { sql, pools, how }
@@ -143,9 +140,15 @@ impl Db {
         Tx::begin(self, Side::Reads, begin).await
     }
 
-    /// Reads with one statement, row by row, all of one moment.
-    pub(crate) fn stream(&self, template: &str, args: Args) -> RowStream {
-        stream::rows(self.clone(), self.sql.text(template), args)
+    /// Asks to hold a connection for as long as what this gives is kept.
+    pub(crate) async fn hold(&self) -> Result<Hold> {
+        let hold = with_leases!(&self.pools, readers, leases => leases.hold().await);
+        hold.map_err(|error| self.error(Stage::Before, error))
+    }
+
+    /// Whether there is only one connection.
+    pub(crate) fn is_alone(&self) -> bool {
+        with_leases!(&self.pools, readers, leases => leases.size() == 1)
     }
 
     /// Closes all connections. Calls under way come to their end.
@@ -162,6 +165,19 @@ impl Db {
             Pools::MySql(leases) => leases.close().await,
         }
     }
+}
+
+/// What a server promises.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// The most that it makes durable.
+    pub(crate) gives: Durability,
+    /// The settings that say so.
+    pub(crate) because: String,
+    /// Most bytes of a chunk or body.
+    pub(crate) max_value_bytes: u64,
+    /// Most bytes of a commit.
+    pub(crate) max_commit_bytes: u64,
 }
 
 /// Which connections a transaction is on; only SQLite tells them apart.

@@ -7,13 +7,13 @@ use chunkpoint_core::{Error, ErrorKind, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{MySqlPool, Row as _};
 
-use super::{How, Leases, Pools};
+use super::{Facts, How, Leases, Pools};
 use crate::config::SqlConfig;
 use crate::dialect::Dialect;
 use crate::error::{Stage, from_sqlx};
 
 /// Connects with a configuration.
-pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How)> {
+pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
     let failed = |error| from_sqlx(Dialect::MySql, Stage::Before, error);
     let url = config.url.replacen("mariadb://", "mysql://", 1);
     let options = MySqlConnectOptions::from_str(&url)
@@ -31,7 +31,8 @@ pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How)> {
     } else {
         How::Prepared
     };
-    Ok((Pools::MySql(Leases::new(pool, true)), how))
+    let facts = facts(&pool).await?;
+    Ok((Pools::MySql(Leases::new(pool, true)), how, facts))
 }
 
 /// A pool that the caller made.
@@ -39,18 +40,15 @@ pub(crate) fn on(pool: MySqlPool) -> Pools {
     Pools::MySql(Leases::new(pool, false))
 }
 
-/// What the server says about itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Server {
-    /// Most bytes of one statement with its parameters.
-    pub(crate) max_packet: u64,
-}
+/// Bytes of a statement beside its largest value.
+const BESIDE: u64 = 256 << 10;
 
-/// Asks the server what matters, and refuses one that promises less than `durability`.
+/// What the server promises.
 ///
 /// `innodb_flush_log_at_trx_commit`: 1 syncs the log with each commit, 2 writes it, so
-/// that the operating system has it when the server is killed, and 0 does neither.
-pub(crate) async fn check(pool: &MySqlPool, durability: Durability) -> Result<Server> {
+/// that the operating system has it when the server is killed, and 0 does neither. A
+/// statement with its parameters is at most `max_allowed_packet`.
+pub(crate) async fn facts(pool: &MySqlPool) -> Result<Facts> {
     let failed = |error| from_sqlx(Dialect::MySql, Stage::Before, error);
     let settings = sqlx::query(
         "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), \
@@ -64,16 +62,20 @@ pub(crate) async fn check(pool: &MySqlPool, durability: Durability) -> Result<Se
         2 => Durability::Process,
         _ => Durability::Buffered,
     };
-    if gives < durability {
+    let packet = u64::try_from(packet).unwrap_or(0);
+    if packet < 4 * BESIDE {
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "durability {durability:?} was asked for, and with \
-                 innodb_flush_log_at_trx_commit={flush} the server gives {gives:?}"
+                "max_allowed_packet is {packet}, and has to be {} at least",
+                4 * BESIDE
             ),
         ));
     }
-    Ok(Server {
-        max_packet: u64::try_from(packet).unwrap_or(0),
+    Ok(Facts {
+        gives,
+        because: format!("innodb_flush_log_at_trx_commit={flush}"),
+        max_value_bytes: packet - BESIDE,
+        max_commit_bytes: 1 << 30,
     })
 }

@@ -7,13 +7,13 @@ use chunkpoint_core::{Error, ErrorKind, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Row as _};
 
-use super::{How, Leases, Pools};
+use super::{Facts, How, Leases, Pools};
 use crate::config::SqlConfig;
 use crate::dialect::Dialect;
 use crate::error::{Stage, from_sqlx};
 
 /// Connects with a configuration.
-pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How)> {
+pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
     let failed = |error| from_sqlx(Dialect::Postgres, Stage::Before, error);
     let mut options = PgConnectOptions::from_str(&config.url)
         .map_err(failed)?
@@ -48,8 +48,8 @@ pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How)> {
         .connect_with(options)
         .await
         .map_err(failed)?;
-    check(&pool, config.durability).await?;
-    Ok((Pools::Postgres(Leases::new(pool, true)), how))
+    let facts = facts(&pool, how).await?;
+    Ok((Pools::Postgres(Leases::new(pool, true)), how, facts))
 }
 
 /// A pool that the caller made.
@@ -57,11 +57,14 @@ pub(crate) fn on(pool: PgPool) -> Pools {
     Pools::Postgres(Leases::new(pool, false))
 }
 
-/// Refuses a server that promises less than `durability`, or stores no UTF-8.
+/// What the server promises.
 ///
 /// `synchronous_commit=off` may lose what was acknowledged when the server is killed, so
 /// there is nothing between buffered and disk but a server without `fsync`.
-pub(crate) async fn check(pool: &PgPool, durability: Durability) -> Result<()> {
+///
+/// # Errors
+/// `Unsupported` if it stores no UTF-8.
+pub(crate) async fn facts(pool: &PgPool, how: How) -> Result<Facts> {
     let failed = |error| from_sqlx(Dialect::Postgres, Stage::Before, error);
     let settings = sqlx::raw_sql(
         "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
@@ -82,15 +85,19 @@ pub(crate) async fn check(pool: &PgPool, durability: Durability) -> Result<()> {
         ("local", ..) | (.., "") => Durability::Disk,
         _ => Durability::Replicated,
     };
-    if gives < durability {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "durability {durability:?} was asked for, and with synchronous_commit={commit}, \
-                 fsync={fsync} and {} synchronous standbys the server gives {gives:?}",
-                if standbys.is_empty() { "no" } else { "with" }
-            ),
-        ));
-    }
-    Ok(())
+    let with = if standbys.is_empty() { "no" } else { "some" };
+    // A message has at most 1 GiB, and as text each byte takes two.
+    let most = if how == How::Literal {
+        256 << 20
+    } else {
+        512 << 20
+    };
+    Ok(Facts {
+        gives,
+        because: format!(
+            "synchronous_commit={commit}, fsync={fsync} and {with} synchronous standbys"
+        ),
+        max_value_bytes: most / 2,
+        max_commit_bytes: most,
+    })
 }

@@ -9,7 +9,7 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::{How, Leases, Pools};
+use super::{Facts, How, Leases, Pools};
 use crate::config::SqlConfig;
 use crate::dialect::Dialect;
 use crate::error::{Stage, from_sqlx};
@@ -18,12 +18,8 @@ use crate::error::{Stage, from_sqlx};
 /// is larger: 8 KiB wastes least (measured).
 const PAGE_SIZE: u32 = 8192;
 
-/// The levels that SQLite can give.
-pub(crate) const DURABILITY: &[Durability] =
-    &[Durability::Buffered, Durability::Process, Durability::Disk];
-
 /// Opens the file of a configuration.
-pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How)> {
+pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
     let failed = |error| from_sqlx(Dialect::Sqlite, Stage::Before, error);
     let in_memory = config.url.contains(":memory:");
     if !in_memory && !config.url.starts_with("sqlite:///") {
@@ -61,15 +57,13 @@ pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How)> {
     } else {
         Leases::new(pool(config.pool, options).await?, true)
     };
-    Ok((Pools::Sqlite { readers, writer }, how(config)))
-}
-
-fn how(config: &SqlConfig) -> How {
-    if config.statement_cache == 0 {
+    let how = if config.statement_cache == 0 {
         How::Unprepared
     } else {
         How::Prepared
-    }
+    };
+    let facts = facts_of(Durability::Disk, "a single file".into());
+    Ok((Pools::Sqlite { readers, writer }, how, facts))
 }
 
 /// A pool that the caller made: it reads and writes, and its settings are the caller's.
@@ -81,9 +75,8 @@ pub(crate) fn on(pool: SqlitePool) -> Pools {
     }
 }
 
-/// Refuses a pool whose connections promise less than `durability`.
-pub(crate) async fn check(pool: &SqlitePool, durability: Durability) -> Result<()> {
-    synchronous(durability)?;
+/// What the connections of a pool promise.
+pub(crate) async fn facts(pool: &SqlitePool) -> Result<Facts> {
     let failed = |error| from_sqlx(Dialect::Sqlite, Stage::Before, error);
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
         .fetch_one(pool)
@@ -94,15 +87,17 @@ pub(crate) async fn check(pool: &SqlitePool, durability: Durability) -> Result<(
         1 => Durability::Process,
         _ => Durability::Disk,
     };
-    if gives < durability {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "the pool's connections have synchronous={synchronous}, which is less than {durability:?}"
-            ),
-        ));
+    Ok(facts_of(gives, format!("synchronous={synchronous}")))
+}
+
+fn facts_of(gives: Durability, because: String) -> Facts {
+    Facts {
+        gives,
+        because,
+        // SQLite takes rows of 1,000,000,000 bytes.
+        max_value_bytes: 512 << 20,
+        max_commit_bytes: 1 << 30,
     }
-    Ok(())
 }
 
 /// In WAL mode, FULL syncs the log with each commit. NORMAL writes it, and the operating

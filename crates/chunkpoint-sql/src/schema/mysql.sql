@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS {checkpoints} (
     chunks LONGBLOB,
     body LONGBLOB NOT NULL,
     UNIQUE KEY pack (life, pack),
-    UNIQUE KEY current (life, namespace, namespace_hash, id, current),
+    UNIQUE KEY current (life, id, namespace, namespace_hash, current),
+    KEY child (life, namespace, namespace_hash, id),
     KEY condemned (life, condemned_ms)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 

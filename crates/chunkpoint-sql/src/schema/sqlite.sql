@@ -38,7 +38,10 @@ CREATE TABLE {checkpoints} (
     PRIMARY KEY (life, pack)
 ) STRICT;
 CREATE UNIQUE INDEX {#checkpoints_current}
-    ON {checkpoints} (life, namespace, namespace_hash, id) WHERE condemned_ms IS NULL;
+    ON {checkpoints} (life, id, namespace, namespace_hash) WHERE condemned_ms IS NULL;
+CREATE INDEX {#checkpoints_child}
+    ON {checkpoints} (life, namespace, namespace_hash, id)
+    WHERE condemned_ms IS NULL AND namespace <> '';
 CREATE INDEX {#checkpoints_condemned}
     ON {checkpoints} (life, pack) WHERE condemned_ms IS NOT NULL;
 

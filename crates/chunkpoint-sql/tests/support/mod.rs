@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chunkpoint_core::backend::Durability;
-use chunkpoint_sql::SqlConfig;
+use chunkpoint_core::backend::{CheckpointBackend, Durability};
+use chunkpoint_sql::{SqlBackend, SqlConfig};
+use chunkpoint_testkit::backend_suite::Fixture;
 use chunkpoint_testkit::services;
 use sqlx::AssertSqlSafe;
 
@@ -13,6 +14,7 @@ use sqlx::AssertSqlSafe;
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     Sqlite(Arc<tempfile::TempDir>),
+    InMemory,
     Postgres {
         url: String,
         schema: String,
@@ -33,6 +35,10 @@ fn unique() -> String {
 impl Place {
     pub(crate) fn sqlite() -> Self {
         Self::Sqlite(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Self::InMemory
     }
 
     pub(crate) fn postgres() -> Option<Self> {
@@ -66,6 +72,7 @@ impl Place {
                 durability,
                 ..SqlConfig::new(format!("sqlite://{}/test.db", dir.path().display()))
             },
+            Self::InMemory => SqlConfig::new("sqlite::memory:"),
             Self::Postgres {
                 url,
                 schema,
@@ -86,7 +93,7 @@ impl Place {
 
     fn fill(&self, statement: &str) -> String {
         let to = match self {
-            Self::Sqlite(_) => "chunkpoint_".to_owned(),
+            Self::Sqlite(_) | Self::InMemory => "chunkpoint_".to_owned(),
             Self::Postgres { schema, .. } => format!("{schema}.chunkpoint_"),
             Self::MySql { prefix, .. } => prefix.clone(),
         };
@@ -97,6 +104,7 @@ impl Place {
     pub(crate) async fn execute(&self, statement: &str) {
         let text = AssertSqlSafe(self.fill(statement));
         match self {
+            Self::InMemory => panic!("nobody else reaches a database in memory"),
             Self::Sqlite(_) => {
                 let pool = sqlx::SqlitePool::connect(&self.config().url).await.unwrap();
                 sqlx::raw_sql(text).execute(&pool).await.unwrap();
@@ -118,7 +126,7 @@ impl Place {
     /// Removes everything.
     pub(crate) async fn drop(&self) {
         match self {
-            Self::Sqlite(_) => {}
+            Self::Sqlite(_) | Self::InMemory => {}
             Self::Postgres { schema, .. } => {
                 self.execute(&format!("DROP SCHEMA {schema} CASCADE")).await;
             }
@@ -130,6 +138,17 @@ impl Place {
                 .await;
             }
         }
+    }
+}
+
+#[async_trait::async_trait]
+impl Fixture for Place {
+    async fn open(&self) -> Arc<dyn CheckpointBackend> {
+        Arc::new(SqlBackend::from_config(self.config()).await.unwrap())
+    }
+
+    async fn teardown(&self) {
+        self.drop().await;
     }
 }
 

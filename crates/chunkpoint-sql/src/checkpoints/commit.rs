@@ -1,0 +1,442 @@
+//! Commits.
+//!
+//! SQLite and MySQL run the steps below in a transaction. PostgreSQL has them in a
+//! function (`schema/postgres.sql`), so that they are one statement; what it answers is
+//! the same [`Outcome`].
+
+use bytes::Bytes;
+use chunkpoint_core::backend::{
+    Base, Commit, Committed, Incarnation, PackId, RecordKey, RecordRef,
+};
+use chunkpoint_core::{Error, ErrorKind, Result, quote};
+
+use super::metadata::{self, Columns};
+use super::pack::{Layout, Run, lay_out};
+use super::read::one_of;
+use super::threads::{Lock, lock_number};
+use crate::backend::{Inner, retrying, transaction};
+use crate::db::Tx;
+use crate::dialect::{Dialect, groups};
+use crate::error::is_duplicate;
+use crate::names::Key;
+use crate::value::{Args, Row, Value, args};
+
+/// Rows of chunks that one statement writes, where each has its own parameters.
+const RUNS: usize = 64;
+
+/// What came of an attempt.
+enum Outcome {
+    /// Stored, or known already.
+    Stored(Incarnation),
+    /// Not stored: a parent is not there.
+    ParentGone(String),
+    /// Not stored: the latest is another one.
+    NotLatest(Option<String>),
+    /// Not stored: it has to be alone, as it replaces a record.
+    Replaces,
+}
+
+/// A commit, with everything worked out that does not depend on the database.
+struct Prepared<'a> {
+    commit: &'a Commit,
+    namespace: Key,
+    columns: Columns,
+    inline: Option<Run>,
+    apart: Vec<Run>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(commit: &'a Commit) -> Self {
+        let (inline, apart) = match lay_out(&commit.chunks) {
+            Layout::Inline(run) => (Some(run), Vec::new()),
+            Layout::Apart(runs) => (None, runs),
+        };
+        Self {
+            namespace: Key::new(&commit.key.namespace),
+            columns: metadata::columns(&commit.metadata),
+            inline,
+            apart,
+            commit,
+        }
+    }
+
+    fn chunk_count(&self) -> i64 {
+        self.commit.chunks.len() as i64
+    }
+
+    fn directory(&self) -> Value {
+        Value::Bytes(self.inline.as_ref().map(|run| run.directory.clone()))
+    }
+
+    fn chunks(&self) -> Value {
+        Value::Bytes(self.inline.as_ref().map(|run| run.chunks.clone()))
+    }
+}
+
+impl Inner {
+    pub(crate) async fn commit(&self, commit: &Commit) -> Result<Committed> {
+        self.check_sizes(commit)?;
+        let prepared = Prepared::new(commit);
+        // Most commits add what is not there, beside others that do. One that counts on
+        // the latest, or finds a record to replace, is alone with its thread.
+        let mut lock = match commit.expect_latest {
+            Some(_) => Lock::Exclusive,
+            None => Lock::Shared,
+        };
+        loop {
+            let attempt = match self.db.dialect() {
+                Dialect::Postgres => self.call_commit(&prepared, lock).await,
+                _ => self.run_commit(&prepared, lock).await,
+            };
+            let outcome = match attempt {
+                // Another one put a record of the same name, or the same pack, at once.
+                Err(error) if lock == Lock::Shared && is_duplicate(&error) => Outcome::Replaces,
+                outcome => outcome?,
+            };
+            match outcome {
+                Outcome::Stored(incarnation) => {
+                    return Ok(Committed {
+                        incarnation,
+                        locator: 0,
+                    });
+                }
+                Outcome::ParentGone(message) => {
+                    return Err(Error::new(ErrorKind::ParentGone, message));
+                }
+                Outcome::NotLatest(found) => {
+                    let found = found.map_or("none".into(), |id| quote(&id));
+                    let message = format!("the latest checkpoint is not as expected but {found}");
+                    return Err(Error::new(ErrorKind::Conflict, message));
+                }
+                Outcome::Replaces => lock = Lock::Exclusive,
+            }
+        }
+    }
+
+    fn check_sizes(&self, commit: &Commit) -> Result<()> {
+        let capabilities = self.capabilities();
+        let most = capabilities.max_value_bytes;
+        let parts = commit.chunks.iter().map(|chunk| (chunk, "a chunk"));
+        for (part, what) in parts.chain([(&commit.body, "the body")]) {
+            if part.len() as u64 > most {
+                let message = format!(
+                    "{what} has {} bytes; at most {most} are accepted",
+                    part.len()
+                );
+                return Err(Error::new(ErrorKind::TooLarge, message));
+            }
+        }
+        let total: usize = commit.chunks.iter().map(Bytes::len).sum();
+        let (total, most) = (
+            (total + commit.body.len()) as u64,
+            capabilities.max_commit_bytes,
+        );
+        if total > most {
+            let message = format!("the commit has {total} bytes; at most {most} are accepted");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(())
+    }
+
+    /// The steps of a commit, statement by statement.
+    async fn run_commit(&self, prepared: &Prepared<'_>, lock: Lock) -> Result<Outcome> {
+        let commit = prepared.commit;
+        transaction!(self, tx, {
+            let locked = self.lock(tx, &commit.thread, lock).await?;
+            let found = match locked.life {
+                None => Found::default(),
+                Some((life, _)) => find(tx, life, prepared).await?,
+            };
+            if let (true, Some((_, incarnation))) = (found.known, locked.life) {
+                return Ok(Outcome::Stored(incarnation));
+            }
+            if let Base::Borrow { incarnation, from } = &commit.base {
+                let Some((life, _)) = locked.life.filter(|(_, there)| there == incarnation) else {
+                    return Ok(Outcome::ParentGone("the thread was deleted".into()));
+                };
+                if let Some(gone) = missing(tx, life, from).await? {
+                    return Ok(Outcome::ParentGone(removed(&gone.key.id)));
+                }
+            }
+            if let Some(expected) = &commit.expect_latest {
+                let latest = match locked.life {
+                    None => None,
+                    Some((life, _)) => latest(tx, life, prepared).await?,
+                };
+                if latest.as_deref() != expected.as_deref() {
+                    return Ok(Outcome::NotLatest(latest));
+                }
+            }
+            if found.record.is_some()
+                && lock == Lock::Shared
+                && self.db.dialect() != Dialect::Sqlite
+            {
+                return Ok(Outcome::Replaces);
+            }
+            let (life, incarnation) = match (locked.life, &commit.base) {
+                (Some(life), _) => life,
+                (None, Base::Root { fresh }) => self.begin_life(tx, &locked.name, *fresh).await?,
+                (None, Base::Borrow { .. }) => {
+                    return Ok(Outcome::ParentGone("the thread was deleted".into()));
+                }
+            };
+            insert(tx, life, prepared, found.record).await?;
+            Ok(Outcome::Stored(incarnation))
+        })
+    }
+
+    /// The same, as one statement.
+    async fn call_commit(&self, prepared: &Prepared<'_>, lock: Lock) -> Result<Outcome> {
+        let (template, args) = self.commit_call(prepared, lock);
+        let rows = retrying!(self.db, self.db.call(template, args.clone()).await)?;
+        let Some(row) = rows.first() else {
+            return Err(Error::new(
+                ErrorKind::Other,
+                "the function of commits gave nothing",
+            ));
+        };
+        outcome(row)
+    }
+
+    fn commit_call(&self, prepared: &Prepared<'_>, lock: Lock) -> (&'static str, Args) {
+        let Prepared {
+            commit,
+            namespace,
+            columns,
+            ..
+        } = prepared;
+        let thread = Key::new(&commit.thread);
+        let (incarnation, from) = match &commit.base {
+            Base::Root { fresh } => (fresh, None),
+            Base::Borrow { incarnation, from } => (incarnation, Some(&from[..])),
+        };
+        let borrowed = from.unwrap_or_default();
+        let keys: Vec<Key> = borrowed
+            .iter()
+            .map(|from| Key::new(&from.key.namespace))
+            .collect();
+        let apart = &prepared.apart;
+        let mut args = args![
+            lock_number(self, &commit.thread),
+            lock == Lock::Exclusive,
+            thread.head,
+            thread.rest,
+            thread.hash,
+            incarnation.0,
+            from.is_some(),
+        ];
+        args.push(Value::Blobs(
+            borrowed
+                .iter()
+                .map(|from| Bytes::copy_from_slice(&from.pack.0))
+                .collect(),
+        ));
+        args.push(Value::Texts(
+            keys.iter().map(|key| key.head.clone()).collect(),
+        ));
+        args.push(Value::Blobs(
+            keys.iter().map(|key| key.hash.clone()).collect(),
+        ));
+        args.push(Value::Texts(
+            borrowed.iter().map(|from| from.key.id.clone()).collect(),
+        ));
+        args.extend(args![
+            commit.expect_latest.is_some(),
+            commit.expect_latest.clone().flatten(),
+            commit.pack.0,
+            namespace.head.clone(),
+            namespace.rest.clone(),
+            namespace.hash.clone(),
+            commit.key.id.clone(),
+            commit.index.parent.clone(),
+            commit.index.run_id.clone(),
+            columns.source.clone(),
+            columns.step,
+            commit.index.time_ms as i64,
+            commit.index.delta,
+            commit.index.pack_bytes as i64,
+            prepared.chunk_count(),
+            columns.json.clone(),
+        ]);
+        args.extend([prepared.directory(), prepared.chunks()]);
+        args.push(commit.body.clone().into());
+        args.push(Value::Ints(
+            apart.iter().map(|run| i64::from(run.first)).collect(),
+        ));
+        args.push(Value::Blobs(
+            apart.iter().map(|run| run.directory.clone()).collect(),
+        ));
+        args.push(Value::Blobs(
+            apart.iter().map(|run| run.chunks.clone()).collect(),
+        ));
+        let template = "SELECT * FROM {commit_checkpoint}(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+             ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        (template, args)
+    }
+}
+
+/// What the function of PostgreSQL answers: a number, the incarnation, and an id.
+fn outcome(row: &Row) -> Result<Outcome> {
+    Ok(match row.int(0)? {
+        0 => Outcome::Stored(Incarnation(row.id8(1)?)),
+        1 => Outcome::ParentGone("the thread was deleted".into()),
+        2 => Outcome::ParentGone(removed(&row.text(2)?)),
+        3 => Outcome::NotLatest(row.opt_text(2)?),
+        _ => Outcome::Replaces,
+    })
+}
+
+fn removed(id: &str) -> String {
+    format!("checkpoint {} was removed or replaced", quote(id))
+}
+
+/// What is there already.
+#[derive(Default)]
+struct Found {
+    /// Whether the pack is.
+    known: bool,
+    /// The record of this name.
+    record: Option<Replaced>,
+}
+
+/// A record that is replaced, and what of it stays.
+struct Replaced {
+    pack: PackId,
+    parent: Option<String>,
+    pinned: bool,
+}
+
+async fn find(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Found> {
+    let commit = prepared.commit;
+    let template = "SELECT c.pack, c.parent_id, c.pinned FROM {checkpoints} c WHERE c.life = ? \
+         AND c.pack = ? \
+         UNION ALL \
+         SELECT c.pack, c.parent_id, c.pinned FROM {checkpoints} c WHERE c.life = ? \
+         AND c.condemned_ms IS NULL AND c.id = ? AND c.namespace = ? AND c.namespace_hash = ?";
+    let mut args = args![life, commit.pack.0, life, commit.key.id.clone()];
+    args.extend(prepared.namespace.indexed());
+    let mut found = Found::default();
+    for row in tx.rows(template, args).await? {
+        let pack = PackId(row.id8(0)?);
+        if pack == commit.pack {
+            found.known = true;
+        } else {
+            found.record = Some(Replaced {
+                pack,
+                parent: row.opt_text(1)?,
+                pinned: row.bool(2)?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The first of these records that is not there with its pack.
+async fn missing<'a>(
+    tx: &mut Tx,
+    life: i64,
+    from: &'a [RecordRef],
+) -> Result<Option<&'a RecordRef>> {
+    let packs: Vec<PackId> = from.iter().map(|from| from.pack).collect();
+    let (condition, packs) = one_of(tx.db().dialect(), &packs);
+    let template = format!(
+        "SELECT c.pack, c.namespace, c.namespace_rest, c.id FROM {{checkpoints}} c \
+         WHERE c.life = ? AND c.condemned_ms IS NULL AND c.pack {condition}"
+    );
+    let mut args = args![life];
+    args.extend(packs);
+    let mut there = Vec::new();
+    for row in tx.rows(&template, args).await? {
+        there.push(RecordRef {
+            pack: PackId(row.id8(0)?),
+            key: RecordKey {
+                namespace: Key::join(row.text(1)?, &row.text(2)?),
+                id: row.text(3)?.into(),
+            },
+        });
+    }
+    Ok(from.iter().find(|from| !there.contains(from)))
+}
+
+async fn latest(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Option<String>> {
+    let (condition, namespace) = super::in_namespace(&prepared.commit.key.namespace);
+    let template = format!(
+        "SELECT c.id FROM {{checkpoints}} c WHERE c.life = ? AND c.condemned_ms IS NULL \
+         AND c.hidden = FALSE AND {condition} ORDER BY c.id DESC LIMIT 1"
+    );
+    let mut args = args![life];
+    args.extend(namespace);
+    let rows = tx.rows(&template, args).await?;
+    rows.first().map(|row| row.text(0)).transpose()
+}
+
+async fn insert(
+    tx: &mut Tx,
+    life: i64,
+    prepared: &Prepared<'_>,
+    replaced: Option<Replaced>,
+) -> Result<()> {
+    let Prepared {
+        commit, namespace, ..
+    } = prepared;
+    let dialect = tx.db().dialect();
+    let mut parent = commit.index.parent.clone();
+    let mut pinned = false;
+    if let Some(replaced) = replaced {
+        let condemn = condemn(dialect);
+        let args = args![commit.index.time_ms as i64, life, replaced.pack.0];
+        tx.run(condemn, args).await?;
+        parent = replaced.parent.map(Into::into);
+        pinned = replaced.pinned;
+    }
+    for runs in prepared.apart.chunks(RUNS) {
+        let template = format!(
+            "INSERT INTO {{chunks}} (life, pack, first, directory, chunks) VALUES {}",
+            groups(runs.len(), 5)
+        );
+        let rows = runs.iter().flat_map(|run| {
+            let (directory, chunks) = (run.directory.clone(), run.chunks.clone());
+            args![life, commit.pack.0, i64::from(run.first), directory, chunks]
+        });
+        tx.run(&template, rows.collect()).await?;
+    }
+    let columns = "life, pack, namespace, namespace_rest, namespace_hash, id, parent_id, run_id, \
+         source, step, time_ms, hidden, pinned, delta, pack_bytes, chunk_count, metadata, \
+         directory, chunks, body";
+    let (current, one) = dialect.pick(("", ""), ("", ""), (", current", ", 1"));
+    let template = format!(
+        "INSERT INTO {{checkpoints}} ({columns}{current}) VALUES \
+         (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE, ?, ?, ?, ?, ?, ?, ?, ?{one})"
+    );
+    let mut args = args![
+        life,
+        commit.pack.0,
+        namespace.head.clone(),
+        namespace.rest.clone(),
+        namespace.hash.clone(),
+        commit.key.id.clone(),
+        parent,
+        commit.index.run_id.clone(),
+        prepared.columns.source.clone(),
+        prepared.columns.step,
+        commit.index.time_ms as i64,
+        pinned,
+        commit.index.delta,
+        commit.index.pack_bytes as i64,
+        prepared.chunk_count(),
+        prepared.columns.json.clone(),
+    ];
+    args.extend([prepared.directory(), prepared.chunks()]);
+    args.push(commit.body.clone().into());
+    tx.run(&template, args).await?;
+    Ok(())
+}
+
+/// The statement that condemns a pack, given the time, the life and the pack.
+pub(crate) fn condemn(dialect: Dialect) -> &'static str {
+    dialect.pick(
+        "UPDATE {checkpoints} SET condemned_ms = ? WHERE life = ? AND pack = ?",
+        "UPDATE {checkpoints} SET condemned_ms = ? WHERE life = ? AND pack = ?",
+        "UPDATE {checkpoints} SET condemned_ms = ?, current = NULL WHERE life = ? AND pack = ?",
+    )
+}

@@ -1,0 +1,126 @@
+//! The checkpoints' side of a backend.
+
+mod alter;
+mod commit;
+mod ended;
+mod list;
+mod metadata;
+mod pack;
+mod put_writes;
+mod read;
+mod reclaim;
+mod row;
+mod threads;
+mod writes;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chunkpoint_core::Result;
+use chunkpoint_core::backend::{
+    Alter, Altered, Capabilities, CheckpointBackend, ChunkName, Commit, Committed, Condemned,
+    Detail, Incarnation, ListCondemned, ListRecords, ListThreads, Pick, PutWrites, Reclaim,
+    Reclaimed, RecordRow,
+};
+use futures::stream::BoxStream;
+
+use crate::backend::{SqlBackend, to_its_end};
+use crate::names::Key;
+use crate::value::Value;
+
+/// The condition that `c` is in a namespace, and its parameters. All but the root have an
+/// index of their own, which databases only use if they see that it is not the root.
+fn in_namespace(namespace: &str) -> (&'static str, [Value; 2]) {
+    let condition = if namespace.is_empty() {
+        "c.namespace = ? AND c.namespace_hash = ?"
+    } else {
+        "c.namespace <> '' AND c.namespace = ? AND c.namespace_hash = ?"
+    };
+    (condition, Key::new(namespace).indexed())
+}
+
+#[async_trait]
+impl CheckpointBackend for SqlBackend {
+    fn capabilities(&self) -> Capabilities {
+        self.inner().capabilities().clone()
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed> {
+        let inner = self.open()?;
+        to_its_end("commit", async move { inner.commit(&commit).await }).await
+    }
+
+    async fn get(
+        &self,
+        thread: &str,
+        picks: &[Pick],
+        detail: Detail,
+    ) -> Result<Vec<Option<RecordRow>>> {
+        let read = self.open()?.get(thread, picks, detail).await;
+        read.map_err(|error| error.operation("get"))
+    }
+
+    async fn list(&self, query: ListRecords) -> Result<BoxStream<'static, Result<RecordRow>>> {
+        let read = self.open()?.list(query).await;
+        read.map_err(|error| error.operation("list"))
+    }
+
+    async fn chunks(
+        &self,
+        thread: &str,
+        incarnation: Incarnation,
+        names: &[ChunkName],
+    ) -> Result<Vec<Option<Bytes>>> {
+        let read = self.open()?.chunks(thread, incarnation, names).await;
+        read.map_err(|error| error.operation("chunks"))
+    }
+
+    async fn put_writes(&self, writes: PutWrites) -> Result<()> {
+        let inner = self.open()?;
+        to_its_end("put_writes", async move { inner.put_writes(&writes).await }).await
+    }
+
+    async fn alter(&self, alter: Alter) -> Result<Vec<Altered>> {
+        let inner = self.open()?;
+        to_its_end("alter", async move { inner.alter(&alter).await }).await
+    }
+
+    async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>> {
+        let read = self.open()?.condemned(&query).await;
+        read.map_err(|error| error.operation("condemned"))
+    }
+
+    async fn reclaim(&self, reclaim: Reclaim) -> Result<Reclaimed> {
+        let inner = self.open()?;
+        to_its_end("reclaim", async move { inner.reclaim(&reclaim).await }).await
+    }
+
+    async fn delete_thread(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
+        let (inner, thread): (_, Arc<str>) = (self.open()?, thread.into());
+        let delete = async move { inner.delete_thread(&thread, incarnation).await };
+        to_its_end("delete_thread", delete).await
+    }
+
+    async fn copy_thread(&self, source: &str, target: &str, fresh: Incarnation) -> Result<()> {
+        let inner = self.open()?;
+        let (source, target): (Arc<str>, Arc<str>) = (source.into(), target.into());
+        let copy = async move { inner.copy_thread(&source, &target, fresh).await };
+        to_its_end("copy_thread", copy).await
+    }
+
+    async fn incarnation(&self, thread: &str) -> Result<Option<Incarnation>> {
+        let read = self.open()?.incarnation(thread).await;
+        read.map_err(|error| error.operation("incarnation"))
+    }
+
+    async fn threads(&self, query: ListThreads) -> Result<Vec<Arc<str>>> {
+        let read = self.open()?.threads(query).await;
+        read.map_err(|error| error.operation("threads"))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner().close().await;
+        Ok(())
+    }
+}

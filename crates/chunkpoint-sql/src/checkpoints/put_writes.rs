@@ -1,0 +1,94 @@
+//! Storing pending writes.
+
+use std::collections::BTreeSet;
+
+use chunkpoint_core::Result;
+use chunkpoint_core::backend::PutWrites;
+
+use super::threads::{Lock, lock_number};
+use super::writes::encode;
+use crate::backend::{Inner, retrying, transaction};
+use crate::dialect::Dialect;
+use crate::names::Key;
+use crate::value::{Args, Value, args};
+
+/// Tasks that one call locks each by itself; with more, it locks the thread.
+const TASKS: usize = 16;
+
+impl Inner {
+    /// A call is one row, and the calls of a checkpoint add up in the order of their
+    /// rows. Calls of the same task have to wait for each other, lest one appear before
+    /// another that was acknowledged earlier.
+    pub(crate) async fn put_writes(&self, put: &PutWrites) -> Result<()> {
+        if self.db.dialect() == Dialect::Postgres {
+            let (template, args) = self.put_writes_call(put);
+            retrying!(self.db, self.db.call(template, args.clone()).await)?;
+            return Ok(());
+        }
+        let namespace = Key::new(&put.key.namespace);
+        transaction!(self, tx, {
+            let locked = self.lock(tx, &put.thread, Lock::Exclusive).await?;
+            let (life, _) = match locked.life {
+                Some(life) => life,
+                None => self.begin_life(tx, &locked.name, put.fresh).await?,
+            };
+            let or_not = self.db.dialect().pick(
+                "ON CONFLICT DO NOTHING",
+                "ON CONFLICT DO NOTHING",
+                "ON DUPLICATE KEY UPDATE life = life",
+            );
+            let template = format!(
+                "INSERT INTO {{writes}} (life, namespace, namespace_hash, id, write_id, time_ms, \
+                 writes) VALUES (?, ?, ?, ?, ?, ?, ?) {or_not}"
+            );
+            let row = args![
+                life,
+                namespace.head.clone(),
+                namespace.hash.clone(),
+                put.key.id.clone(),
+                put.write_id.0,
+                put.time_ms as i64,
+                encode(&put.writes),
+            ];
+            tx.run(&template, row).await?;
+            Ok(())
+        })
+    }
+
+    fn put_writes_call(&self, put: &PutWrites) -> (&'static str, Args) {
+        let (thread, namespace) = (Key::new(&put.thread), Key::new(&put.key.namespace));
+        let tasks: BTreeSet<&str> = put.writes.iter().map(|write| &*write.task_id).collect();
+        let alone = tasks.len() > TASKS;
+        // In one order, whoever locks them.
+        let locks: BTreeSet<i64> = if alone {
+            BTreeSet::new()
+        } else {
+            let name = |task| {
+                format!(
+                    "{}\0{}\0{}\0{task}",
+                    put.thread, put.key.namespace, put.key.id
+                )
+            };
+            tasks
+                .into_iter()
+                .map(|task| lock_number(self, &name(task)))
+                .collect()
+        };
+        let mut args = args![lock_number(self, &put.thread), alone];
+        args.push(Value::Ints(locks.into_iter().collect()));
+        args.extend(args![
+            thread.head,
+            thread.rest,
+            thread.hash,
+            put.fresh.0,
+            namespace.head,
+            namespace.hash,
+            put.key.id.clone(),
+            put.write_id.0,
+            put.time_ms as i64,
+            encode(&put.writes),
+        ]);
+        let template = "SELECT {put_writes}(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        (template, args)
+    }
+}

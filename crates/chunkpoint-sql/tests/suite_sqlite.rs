@@ -1,0 +1,23 @@
+//! The promises of the trait, and those of the engine on top of it, on SQLite.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+mod backend {
+    use super::support::Place;
+    chunkpoint_testkit::backend_suite!(Place::sqlite());
+}
+
+mod engine {
+    use super::support::Place;
+    chunkpoint_testkit::engine_suite!(Place::sqlite());
+}
+
+mod in_memory {
+    use super::support::Place;
+    chunkpoint_testkit::backend_suite!(Place::in_memory());
+}
