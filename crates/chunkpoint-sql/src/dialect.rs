@@ -30,6 +30,19 @@ impl Dialect {
         }
     }
 
+    /// The first word of a query that sorts or gathers long values. By default, MySQL
+    /// sorts by the first 1,024 bytes, and gathers as many at most. MariaDB takes this
+    /// setting before the statement, MySQL after its first word, each in what is a comment
+    /// to the other; neither keeps it for the session.
+    pub(crate) fn select_long(self) -> &'static str {
+        self.pick(
+            "SELECT",
+            "SELECT",
+            "/*M! SET STATEMENT max_sort_length = 16384, group_concat_max_len = 67108864 FOR */ \
+             SELECT /*+ SET_VAR(max_sort_length = 16384) SET_VAR(group_concat_max_len = 67108864) */",
+        )
+    }
+
     /// The scheme of its URLs.
     pub(crate) fn scheme(self) -> &'static str {
         self.pick("sqlite", "postgres", "mysql")

@@ -21,8 +21,12 @@ use crate::error::is_duplicate;
 use crate::names::Key;
 use crate::value::{Args, Row, Value, args};
 
-/// Rows of chunks that one statement writes, where each has its own parameters.
+/// Most rows of chunks that one statement writes, where each has its own parameters.
 const RUNS: usize = 64;
+
+/// Bytes of chunks that one statement writes, unless one row has more: together with the
+/// rest they stay below the smallest `max_allowed_packet` that is accepted.
+const BATCH_BYTES: usize = 512 << 10;
 
 /// What came of an attempt.
 enum Outcome {
@@ -32,8 +36,8 @@ enum Outcome {
     ParentGone(String),
     /// Not stored: the latest is another one.
     NotLatest(Option<String>),
-    /// Not stored: it has to be alone, as it replaces a record.
-    Replaces,
+    /// Not stored: what was found does not hold any more, or another lock is needed.
+    Again(Lock),
 }
 
 /// A commit, with everything worked out that does not depend on the database.
@@ -90,7 +94,9 @@ impl Inner {
             };
             let outcome = match attempt {
                 // Another one put a record of the same name, or the same pack, at once.
-                Err(error) if lock == Lock::Shared && is_duplicate(&error) => Outcome::Replaces,
+                Err(error) if lock == Lock::Shared && is_duplicate(&error) => {
+                    Outcome::Again(Lock::Exclusive)
+                }
                 outcome => outcome?,
             };
             match outcome {
@@ -108,7 +114,7 @@ impl Inner {
                     let message = format!("the latest checkpoint is not as expected but {found}");
                     return Err(Error::new(ErrorKind::Conflict, message));
                 }
-                Outcome::Replaces => lock = Lock::Exclusive,
+                Outcome::Again(with) => lock = with,
             }
         }
     }
@@ -171,7 +177,7 @@ impl Inner {
                 && lock == Lock::Shared
                 && self.db.dialect() != Dialect::Sqlite
             {
-                return Ok(Outcome::Replaces);
+                return Ok(Outcome::Again(Lock::Exclusive));
             }
             let (life, incarnation) = match (locked.life, &commit.base) {
                 (Some(life), _) => life,
@@ -282,7 +288,7 @@ fn outcome(row: &Row) -> Result<Outcome> {
         1 => Outcome::ParentGone("the thread was deleted".into()),
         2 => Outcome::ParentGone(removed(&row.text(2)?)),
         3 => Outcome::NotLatest(row.opt_text(2)?),
-        _ => Outcome::Replaces,
+        _ => Outcome::Again(Lock::Exclusive),
     })
 }
 
@@ -389,7 +395,7 @@ async fn insert(
         parent = replaced.parent.map(Into::into);
         pinned = replaced.pinned;
     }
-    for runs in prepared.apart.chunks(RUNS) {
+    for runs in batches(&prepared.apart) {
         let template = format!(
             "INSERT INTO {{chunks}} (life, pack, first, directory, chunks) VALUES {}",
             groups(runs.len(), 5)
@@ -430,6 +436,22 @@ async fn insert(
     args.push(commit.body.clone().into());
     tx.run(&template, args).await?;
     Ok(())
+}
+
+/// Rows that go into one statement each.
+fn batches(runs: &[Run]) -> Vec<&[Run]> {
+    let (mut batches, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, run) in runs.iter().enumerate() {
+        if at > from && (at - from == RUNS || bytes + run.chunks.len() > BATCH_BYTES) {
+            batches.push(&runs[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += run.chunks.len();
+    }
+    if from < runs.len() {
+        batches.push(&runs[from..]);
+    }
+    batches
 }
 
 /// The statement that condemns a pack, given the time, the life and the pack.

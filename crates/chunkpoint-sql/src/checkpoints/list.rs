@@ -53,6 +53,7 @@ impl Cursor {
     /// The statement of the next page.
     fn statement(&self, dialect: Dialect) -> (String, Args) {
         let columns = columns(dialect, self.query.detail);
+        let select = dialect.select_long();
         let mut template = format!(
             "SELECT {columns} FROM {{checkpoints}} c WHERE c.life = {LIFE} AND c.condemned_ms IS NULL"
         );
@@ -157,21 +158,23 @@ impl Inner {
         }
         let (template, args) = cursor.statement(self.db.dialect());
         let rows = self.db.rows(&template, args).await?;
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| record(row, 0))
-            .collect::<Result<_>>()?;
-        cursor.took(&rows);
-        Ok(Some((rows, cursor)))
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
+            records.push(record(&self.db, row, 0).await?);
+        }
+        cursor.took(&records);
+        Ok(Some((records, cursor)))
     }
 
     pub(crate) async fn threads(&self, query: ListThreads) -> Result<Vec<Arc<str>>> {
         // A prefix of more characters than are indexed is compared here with the rest.
         let prefix = Key::new(&query.prefix);
         let after = query.after.as_deref().map(Key::new);
-        let mut template = "SELECT t.thread, t.thread_rest FROM {threads} t WHERE t.thread >= ? \
-             AND (t.thread > ? OR t.thread_rest >= ?)"
-            .to_owned();
+        let mut template = format!(
+            "{} t.thread, t.thread_rest FROM {{threads}} t WHERE t.thread >= ? \
+             AND (t.thread > ? OR t.thread_rest >= ?)",
+            self.db.dialect().select_long()
+        );
         let mut args = args![
             prefix.head.clone(),
             prefix.head.clone(),
@@ -219,12 +222,12 @@ fn rows_of(
 async fn page(tx: &mut Tx, cursor: &mut Cursor) -> Result<Vec<RecordRow>> {
     let (template, args) = cursor.statement(tx.db().dialect());
     let rows = tx.rows(&template, args).await?;
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|row| record(row, 0))
-        .collect::<Result<_>>()?;
-    cursor.took(&rows);
-    Ok(rows)
+    let mut records = Vec::with_capacity(rows.len());
+    for row in &rows {
+        records.push(record(tx.db(), row, 0).await?);
+    }
+    cursor.took(&records);
+    Ok(records)
 }
 
 /// Reads page after page, one ahead of who takes them. Nobody takes them any more once

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use chunkpoint_core::Result;
 use chunkpoint_core::backend::PutWrites;
+use chunkpoint_core::{Error, ErrorKind, Result};
 
 use super::threads::{Lock, lock_number};
 use super::writes::encode;
@@ -20,6 +20,12 @@ impl Inner {
     /// rows. Calls of the same task have to wait for each other, lest one appear before
     /// another that was acknowledged earlier.
     pub(crate) async fn put_writes(&self, put: &PutWrites) -> Result<()> {
+        let most = self.capabilities().max_value_bytes;
+        let bytes: usize = put.writes.iter().map(|write| write.value.len()).sum();
+        if bytes as u64 > most {
+            let message = format!("the writes have {bytes} bytes; at most {most} are accepted");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
         if self.db.dialect() == Dialect::Postgres {
             let (template, args) = self.put_writes_call(put);
             retrying!(self.db, self.db.call(template, args.clone()).await)?;

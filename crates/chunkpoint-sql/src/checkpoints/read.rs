@@ -37,7 +37,7 @@ impl Inner {
         if picks.len() <= PICKS {
             let (template, args) = branches(&self.db, &thread, picks, detail);
             if !picks.is_empty() {
-                sort_in(&mut found, self.db.rows(&template, args).await?)?;
+                sort_in(&self.db, &mut found, self.db.rows(&template, args).await?).await?;
             }
             return Ok(found);
         }
@@ -46,7 +46,7 @@ impl Inner {
         let read = async {
             for (picks, found) in picks.chunks(PICKS).zip(found.chunks_mut(PICKS)) {
                 let (template, args) = branches(&self.db, &thread, picks, detail);
-                sort_in(found, tx.rows(&template, args).await?)?;
+                sort_in(&self.db, found, tx.rows(&template, args).await?).await?;
             }
             Ok(())
         };
@@ -97,9 +97,12 @@ fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, A
     let columns = columns(db.dialect(), detail);
     let (mut template, mut args) = (String::new(), Vec::new());
     for (n, pick) in picks.iter().enumerate() {
-        if n > 0 {
-            template.push_str(" UNION ALL ");
-        }
+        // What holds for the first branch holds for all.
+        let select = if n == 0 {
+            db.dialect().select_long()
+        } else {
+            "UNION ALL SELECT"
+        };
         let (namespace, rest) = match pick {
             Pick::Latest { namespace } => {
                 (namespace, "AND c.hidden = FALSE ORDER BY c.id DESC LIMIT 1")
@@ -108,8 +111,8 @@ fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, A
         };
         let (condition, namespace) = in_namespace(namespace);
         template.push_str(&format!(
-            "SELECT * FROM (SELECT {n} AS pick, {columns} FROM {{checkpoints}} c \
-             WHERE c.life = {LIFE} AND c.condemned_ms IS NULL AND {condition} {rest}) p{n}"
+            "{select} * FROM (SELECT {n} AS pick, {columns} FROM {{checkpoints}} c \
+             WHERE c.life = {LIFE} AND c.condemned_ms IS NULL AND {condition} {rest}) p{n} "
         ));
         args.extend(thread.indexed());
         args.extend(namespace);
@@ -120,11 +123,11 @@ fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, A
     (template, args)
 }
 
-fn sort_in(found: &mut [Option<RecordRow>], rows: Vec<Row>) -> Result<()> {
+async fn sort_in(db: &Db, found: &mut [Option<RecordRow>], rows: Vec<Row>) -> Result<()> {
     for row in rows {
         let pick = usize::try_from(row.unsigned(0)?).unwrap_or(usize::MAX);
         if let Some(place) = found.get_mut(pick) {
-            *place = Some(record(&row, 1)?);
+            *place = Some(record(db, &row, 1).await?);
         }
     }
     Ok(())

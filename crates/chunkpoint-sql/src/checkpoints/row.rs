@@ -9,9 +9,10 @@ use chunkpoint_core::backend::{
 };
 
 use super::writes::Slots;
+use crate::db::Db;
 use crate::dialect::Dialect;
 use crate::names::Key;
-use crate::value::Row;
+use crate::value::{Row, args};
 
 /// The columns of a record in full, of `{checkpoints} c`; the `n`th of them is read by
 /// [`record`] as column `first + n`.
@@ -43,7 +44,8 @@ impl Dialect {
             "ARRAY(SELECT w.writes FROM {writes} w WHERE w.life = c.life \
              AND w.namespace = c.namespace AND w.namespace_hash = c.namespace_hash \
              AND w.id = c.id ORDER BY w.seq)",
-            "(SELECT GROUP_CONCAT(HEX(w.writes) ORDER BY w.seq) FROM {writes} w \
+            "(SELECT CASE WHEN SUM(LENGTH(w.writes)) > 4194304 THEN '-' \
+             ELSE GROUP_CONCAT(HEX(w.writes) ORDER BY w.seq) END FROM {writes} w \
              WHERE w.life = c.life AND w.namespace = c.namespace \
              AND w.namespace_hash = c.namespace_hash AND w.id = c.id)",
         )
@@ -58,11 +60,34 @@ impl Dialect {
     }
 }
 
-/// Reads the columns above, the first of which is column `first`.
-pub(crate) fn record(row: &Row, first: usize) -> Result<RecordRow> {
+/// Reads the columns above, the first of which is column `first`. Only where its writes
+/// are too many for MySQL to gather, they are read by a query of their own.
+pub(crate) async fn record(db: &Db, row: &Row, first: usize) -> Result<RecordRow> {
+    let mut record = all_but_writes(row, first)?;
+    let column = first + 13;
+    let calls = if db.dialect() == Dialect::MySql && row.opt_text(column)?.as_deref() == Some("-") {
+        calls(db, &record).await?
+    } else {
+        row.blobs(column)?
+    };
+    let slots = Slots::of(calls.into_iter().map(|call| ((), call)))?;
+    record.writes = slots.into_writes().map(|(_, write)| write).collect();
+    Ok(record)
+}
+
+/// The calls of writes for a record.
+async fn calls(db: &Db, record: &RecordRow) -> Result<Vec<Bytes>> {
+    let template = "SELECT w.writes FROM {checkpoints} c JOIN {threads} t ON t.life = c.life \
+         JOIN {writes} w ON w.life = c.life AND w.namespace = c.namespace \
+         AND w.namespace_hash = c.namespace_hash AND w.id = c.id \
+         WHERE t.incarnation = ? AND c.pack = ? ORDER BY w.seq";
+    let args = args![record.incarnation.0, record.record.pack.0];
+    let rows = db.rows(template, args).await?;
+    rows.iter().map(|row| row.bytes(0)).collect()
+}
+
+fn all_but_writes(row: &Row, first: usize) -> Result<RecordRow> {
     let opt_arc = |column: usize| Ok(row.opt_text(first + column)?.map(Arc::from));
-    let calls = row.blobs(first + 13)?.into_iter().map(|call| ((), call));
-    let writes = Slots::of(calls)?.into_writes();
     Ok(RecordRow {
         incarnation: Incarnation(row.id8(first)?),
         record: RecordRef {
@@ -83,6 +108,6 @@ pub(crate) fn record(row: &Row, first: usize) -> Result<RecordRow> {
             pack_bytes: row.unsigned(first + 11)?,
         },
         body: row.opt_bytes(first + 12)?.unwrap_or_else(Bytes::new),
-        writes: writes.map(|(_, write)| write).collect(),
+        writes: Vec::new(),
     })
 }

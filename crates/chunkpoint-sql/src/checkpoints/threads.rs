@@ -69,6 +69,9 @@ impl Inner {
     }
 
     /// Begins a life of a thread that has none; if another one did meanwhile, that one.
+    ///
+    /// In MySQL no lock is held on a name that has no row. Who gets another life than
+    /// `fresh` has checked what it checked without a lock, and has to begin again.
     pub(crate) async fn begin_life(
         &self,
         tx: &mut Tx,

@@ -1,6 +1,7 @@
 //! Places to test on: an SQLite file, a schema of PostgreSQL, a table prefix of MySQL.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +10,7 @@ use chunkpoint_sql::{SqlBackend, SqlConfig};
 use chunkpoint_testkit::backend_suite::Fixture;
 use chunkpoint_testkit::services;
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnectOptions;
 
 /// An empty place in a database, which no other test uses.
 #[derive(Debug, Clone)]
@@ -111,7 +113,9 @@ impl Place {
                 pool.close().await;
             }
             Self::Postgres { url, .. } => {
-                let pool = sqlx::PgPool::connect(url).await.unwrap();
+                let options = PgConnectOptions::from_str(url).unwrap();
+                let options = options.extra_float_digits(None);
+                let pool = sqlx::PgPool::connect_with(options).await.unwrap();
                 sqlx::raw_sql(text).execute(&pool).await.unwrap();
                 pool.close().await;
             }

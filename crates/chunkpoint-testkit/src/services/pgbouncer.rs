@@ -24,7 +24,7 @@ impl PgBouncer {
         let mut process = Process::new("pgbouncer", USER)?;
         let dir = process.dir().display().to_string();
         let ini = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+            "[databases]\n* = host=127.0.0.1 port={} user={USER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {}\nunix_socket_dir =\nauth_type = any\nauth_file = {dir}/users\n\
              pool_mode = transaction\ndefault_pool_size = 8\nmax_client_conn = 500\n\
              server_round_robin = 1\n",
