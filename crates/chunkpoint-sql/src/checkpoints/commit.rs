@@ -181,7 +181,13 @@ impl Inner {
             }
             let (life, incarnation) = match (locked.life, &commit.base) {
                 (Some(life), _) => life,
-                (None, Base::Root { fresh }) => self.begin_life(tx, &locked.name, *fresh).await?,
+                (None, Base::Root { fresh }) => {
+                    let (life, first) = self.begin_life(tx, &locked.name, *fresh).await?;
+                    if !first {
+                        return Ok(Outcome::Again(lock));
+                    }
+                    life
+                }
                 (None, Base::Borrow { .. }) => {
                     return Ok(Outcome::ParentGone("the thread was deleted".into()));
                 }

@@ -55,7 +55,7 @@ impl Cursor {
         let columns = columns(dialect, self.query.detail);
         let select = dialect.select_long();
         let mut template = format!(
-            "SELECT {columns} FROM {{checkpoints}} c WHERE c.life = {LIFE} AND c.condemned_ms IS NULL"
+            "{select} {columns} FROM {{checkpoints}} c WHERE c.life = {LIFE} AND c.condemned_ms IS NULL"
         );
         let mut args: Args = self.thread.indexed().into();
         if !self.query.hidden {

@@ -36,7 +36,7 @@ impl Inner {
             let locked = self.lock(tx, &put.thread, Lock::Exclusive).await?;
             let (life, _) = match locked.life {
                 Some(life) => life,
-                None => self.begin_life(tx, &locked.name, put.fresh).await?,
+                None => self.begin_life(tx, &locked.name, put.fresh).await?.0,
             };
             let or_not = self.db.dialect().pick(
                 "ON CONFLICT DO NOTHING",

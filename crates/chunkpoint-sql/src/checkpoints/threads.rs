@@ -10,6 +10,7 @@ use super::read::life_of;
 use crate::backend::{Inner, transaction};
 use crate::db::Tx;
 use crate::dialect::Dialect;
+use crate::error::is_duplicate;
 use crate::names::Key;
 use crate::value::args;
 
@@ -68,36 +69,35 @@ impl Inner {
         Ok(Locked { name, life })
     }
 
-    /// Begins a life of a thread that has none; if another one did meanwhile, that one.
+    /// Begins a life of a thread that has none; if another one did meanwhile, that one,
+    /// and false.
     ///
-    /// In MySQL no lock is held on a name that has no row. Who gets another life than
-    /// `fresh` has checked what it checked without a lock, and has to begin again.
+    /// In MySQL no lock is held on a name that has no row: who comes second has checked
+    /// what it checked without a lock, and has to begin again.
     pub(crate) async fn begin_life(
         &self,
         tx: &mut Tx,
         name: &Key,
         fresh: Incarnation,
-    ) -> Result<(i64, Incarnation)> {
+    ) -> Result<((i64, Incarnation), bool)> {
         let dialect = self.db.dialect();
-        let or_not = dialect.pick(
-            "ON CONFLICT DO NOTHING",
-            "ON CONFLICT DO NOTHING",
-            "ON DUPLICATE KEY UPDATE life = life",
-        );
+        // In MySQL, a duplicate is an error that leaves the transaction as it is.
+        let or_not = dialect.pick("ON CONFLICT DO NOTHING", "ON CONFLICT DO NOTHING", "");
         let template = format!(
             "INSERT INTO {{threads}} (thread, thread_rest, thread_hash, incarnation) \
              VALUES (?, ?, ?, ?) {or_not}"
         );
-        let row = args![
-            name.head.clone(),
-            name.rest.clone(),
-            name.hash.clone(),
-            fresh.0
-        ];
-        tx.run(&template, row).await?;
+        let [head, hash] = name.indexed();
+        let row = vec![head, name.rest.clone().into(), hash, fresh.0.into()];
+        let first = match tx.run(&template, row).await {
+            Err(error) if is_duplicate(&error) => false,
+            inserted => inserted? == 1,
+        };
         let row_lock = dialect.pick("", "", " FOR UPDATE");
-        let life = life_of(tx, name, row_lock).await?;
-        life.ok_or_else(|| Error::new(ErrorKind::Other, "a thread that was begun is not there"))
+        let life = life_of(tx, name, row_lock)
+            .await?
+            .ok_or_else(|| Error::new(ErrorKind::Other, "a thread that was begun is not there"))?;
+        Ok((life, first))
     }
 
     pub(crate) async fn delete_thread(
@@ -155,8 +155,8 @@ impl Inner {
                 let message = format!("there is no thread {}", quote(source));
                 return Err(Error::new(ErrorKind::NotFound, message));
             };
-            let (life, begun) = self.begin_life(tx, &to.name, fresh).await?;
-            if begun != fresh {
+            let ((life, _), first) = self.begin_life(tx, &to.name, fresh).await?;
+            if !first {
                 let message = format!("thread {} exists", quote(target));
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
