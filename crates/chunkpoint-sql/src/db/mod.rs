@@ -118,6 +118,22 @@ impl Db {
         taken.map_err(|error| self.error(Stage::Deciding, error))
     }
 
+    /// As [`call`](Self::call), of a statement that gives no rows: tells how many it changed,
+    /// and the *last inserted id*, which a statement of MySQL can set.
+    pub(crate) async fn change(&self, template: &str, args: Args) -> Result<(u64, u64)> {
+        let text = self.sql.text(template);
+        let taken = with_leases!(&self.pools, writer, leases => {
+            match leases.take().await {
+                Err(error) => return Err(self.error(Stage::Before, error)),
+                Ok(mut lease) => {
+                    let changed = lease.change(&text, args, self.how).await;
+                    lease.give_back(changed)
+                }
+            }
+        });
+        taken.map_err(|error| self.error(Stage::Deciding, error))
+    }
+
     /// Begins a transaction that changes something. Each of its statements sees what
     /// others have committed by then.
     pub(crate) async fn begin(&self) -> Result<Tx> {

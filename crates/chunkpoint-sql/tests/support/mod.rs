@@ -136,8 +136,10 @@ impl Place {
             }
             Self::MySql { .. } => {
                 self.execute(
-                    "DROP VIEW IF EXISTS {history}; DROP TABLE IF EXISTS {schema_version}, \
-                     {threads}, {ended}, {checkpoints}, {chunks}, {writes}",
+                    "DROP VIEW IF EXISTS {history}, {store}; \
+                     DROP TABLE IF EXISTS {schema_version}, \
+                     {threads}, {ended}, {checkpoints}, {chunks}, {writes}, \
+                     {items}, {item_packs}, {item_chunks}",
                 )
                 .await;
             }
