@@ -123,13 +123,14 @@ impl Writer {
                 format!("(i.value #>> ?) COLLATE \"C\" {exact} ?")
             }
             (Dialect::MySql, Scalar::Integer(value)) => {
-                // As floats, where a number beyond 2^53 may meet one at it.
-                let wide = match how {
+                // As floats: what is beyond 2^53 may meet it, and nothing else.
+                let compared = match how {
+                    _ if value.unsigned_abs() < 1 << 53 => exact,
                     Comparison::Less | Comparison::AtMost => "<=",
                     Comparison::AtLeast | Comparison::Greater => ">=",
                 };
                 self.args.extend(args![dollar(path), *value]);
-                format!("JSON_EXTRACT(i.value, CONVERT(? USING utf8mb4)) + 0e0 {wide} ?")
+                format!("JSON_EXTRACT(i.value, CONVERT(? USING utf8mb4)) + 0e0 {compared} ?")
             }
             // Texts have a collation there, truth values and null no order worth asking for.
             _ => return None,
