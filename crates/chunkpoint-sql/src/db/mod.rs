@@ -120,7 +120,7 @@ impl Db {
 
     /// As [`call`](Self::call), of a statement that gives no rows: tells how many it changed,
     /// and the *last inserted id*, which a statement of MySQL can set.
-    pub(crate) async fn change(&self, template: &str, args: Args) -> Result<(u64, u64)> {
+    pub(crate) async fn noting(&self, template: &str, args: Args) -> Result<(u64, u64)> {
         let text = self.sql.text(template);
         let taken = with_leases!(&self.pools, writer, leases => {
             match leases.take().await {

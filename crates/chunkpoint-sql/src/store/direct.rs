@@ -203,7 +203,7 @@ impl Inner {
             let rows = self.db.call(template, args).await?;
             return rows.first().map(|row: &Row| row.unsigned(0)).transpose();
         }
-        let (changed, noted) = self.db.change(template, args).await?;
+        let (changed, noted) = self.db.noting(template, args).await?;
         Ok(match (inserts, changed) {
             (true, 1) if noted == 0 => Some(created_ms),
             // One that was there and stays as it is counts as 1 or as 0, by the connection's
