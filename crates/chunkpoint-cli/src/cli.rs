@@ -37,6 +37,9 @@ struct Cli {
 const EXAMPLES: &str = "\
 URLs:
   file:///var/lib/agents      a directory
+  sqlite:///var/lib/a.db      an SQLite file
+  postgres://user@host/db     a PostgreSQL database
+  mysql://user@host/db        a MySQL or MariaDB database
   memory:                     this process's memory: empty when the command starts
 
 Examples:
@@ -139,6 +142,48 @@ Examples:
         #[command(flatten)]
         talk: Talk,
     },
+    /// Prints the SQL that sets up a database's tables.
+    ///
+    /// For a database administrator to run, where the role that a memory is opened with
+    /// may not create tables; it is opened with setup=check then. That role needs SELECT,
+    /// INSERT, UPDATE and DELETE on the tables; on PostgreSQL also USAGE on the schema and
+    /// EXECUTE on the functions.
+    #[cfg(feature = "sql")]
+    #[command(after_help = "\
+Examples:
+  chunkpoint sql-schema postgres --schema memory | psql agents
+  chunkpoint sql-schema mysql --table-prefix agents_ | mysql agents")]
+    SqlSchema {
+        /// The database.
+        database: Database,
+        /// PostgreSQL: the schema the tables are in, made if there is none.
+        #[arg(long)]
+        schema: Option<String>,
+        /// What table names start with.
+        #[arg(long, default_value = "chunkpoint_")]
+        table_prefix: String,
+    },
+}
+
+/// A database.
+#[cfg(feature = "sql")]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Database {
+    Sqlite,
+    Postgres,
+    Mysql,
+}
+
+#[cfg(feature = "sql")]
+impl Database {
+    fn dialect(self) -> chunkpoint::sql::Dialect {
+        use chunkpoint::sql::Dialect;
+        match self {
+            Self::Sqlite => Dialect::Sqlite,
+            Self::Postgres => Dialect::Postgres,
+            Self::Mysql => Dialect::MySql,
+        }
+    }
 }
 
 /// Which part of a memory.
@@ -254,6 +299,12 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             part,
             talk,
         } => run::copy(&from, &to, !no_verify, part.scope()?, talk.quiet).await,
+        #[cfg(feature = "sql")]
+        Command::SqlSchema {
+            database,
+            schema,
+            table_prefix,
+        } => run::sql_schema(database.dialect(), schema.as_deref(), &table_prefix),
         Command::Verify { a, b, part, talk } => {
             run::verify(&a, &b, part.scope()?, talk.quiet).await
         }

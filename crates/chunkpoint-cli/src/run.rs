@@ -52,6 +52,19 @@ impl Failure {
     }
 }
 
+/// Prints the SQL that sets up a database.
+#[cfg(feature = "sql")]
+pub(crate) fn sql_schema(
+    dialect: chunkpoint::sql::Dialect,
+    schema: Option<&str>,
+    table_prefix: &str,
+) -> Result<(), Failure> {
+    let sql = chunkpoint::sql::schema_sql(dialect, schema, table_prefix);
+    let sql = sql.map_err(|e| Failure::usage(e.message().to_owned()))?;
+    print!("{sql}");
+    Ok(())
+}
+
 /// Whether a memory has to be there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Must {

@@ -189,6 +189,8 @@ impl SqlBuilder {
         let sql = Arc::new(Sql::new(dialect, place));
         let db = Db::new(sql, pools, how);
         schema::set_up(&db, config.setup).await?;
+        // What a process left that was stopped meanwhile.
+        crate::checkpoints::purge_in_background(&db);
         Ok(SqlBackend::new(Inner::new(
             db,
             capabilities(dialect, &facts, &config),

@@ -43,6 +43,9 @@
 //! |---|---|---|
 //! | `memory:` | this process's memory: tests and prototypes | always there |
 //! | `file:///dir` | a directory | `fs` (default) |
+//! | `sqlite:///file.db`, `sqlite::memory:` | an SQLite file; one in memory | `sqlite` |
+//! | `postgres://user:password@host/database` | PostgreSQL 13 and later | `postgres` |
+//! | `mysql://user:password@host/database` | MySQL 8, MariaDB 10.6 and later | `mysql` |
 //!
 //! Options follow a question mark: those of [`Settings`] (`max_history`,
 //! `max_age`, `cache_bytes`, `compression`, `grace`, `background`, `store_ttl`,
@@ -76,6 +79,8 @@ pub use chunkpoint_core::{
 };
 #[cfg(feature = "fs")]
 pub use chunkpoint_fs as fs;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use chunkpoint_sql as sql;
 
 /// The examples of the guide to the long-term store, as tests.
 #[cfg(doctest)]
@@ -87,6 +92,12 @@ pub const SCHEMES: &[&str] = &[
     "memory:",
     #[cfg(feature = "fs")]
     "file:///dir",
+    #[cfg(feature = "sqlite")]
+    "sqlite:///file.db",
+    #[cfg(feature = "postgres")]
+    "postgres://",
+    #[cfg(feature = "mysql")]
+    "mysql://",
 ];
 
 /// Opens a memory by URL, with default settings but for the URL's options.
@@ -152,12 +163,35 @@ async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
             });
             Ok(Arc::new(opened?))
         }
+        #[cfg(feature = "sqlite")]
+        "sqlite" => open_sql(url, chunkpoint_sql::Dialect::Sqlite).await,
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => open_sql(url, chunkpoint_sql::Dialect::Postgres).await,
+        #[cfg(feature = "mysql")]
+        "mysql" | "mariadb" => open_sql(url, chunkpoint_sql::Dialect::MySql).await,
         scheme => Err(Error::invalid(format!(
             "unknown scheme {}; this build knows {}",
             chunkpoint_core::quote(scheme),
             SCHEMES.join(", ")
         ))),
     }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+async fn open_sql(
+    url: &Url,
+    dialect: chunkpoint_sql::Dialect,
+) -> Result<Arc<dyn CheckpointBackend>> {
+    let known = chunkpoint_sql::SqlConfig::options(dialect);
+    for (name, _) in url.query_pairs() {
+        if !known.contains(&&*name) {
+            return Err(unknown_option(&name, &known));
+        }
+    }
+    let config = chunkpoint_sql::SqlConfig::from_url(url.as_str())?;
+    Ok(Arc::new(
+        chunkpoint_sql::SqlBackend::from_config(config).await?,
+    ))
 }
 
 fn unknown_option(name: &str, backend: &[&str]) -> Error {

@@ -100,3 +100,47 @@ async fn a_directory_is_opened_and_found_again() {
     }
     assert!(dir.path().join("with space").is_dir());
 }
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn an_sqlite_file_is_opened_and_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agents.db");
+    let url = format!(
+        "sqlite://{}?durability=process&max_history=9",
+        path.display()
+    );
+    for expected in 1..3 {
+        let memory = chunkpoint::open(&url).await.unwrap();
+        let thread = memory.thread("t").unwrap();
+        let mut draft = thread.draft().await.unwrap();
+        draft.append("m", [chunkpoint::Item::text("x")]).unwrap();
+        let snapshot = thread.commit(draft).await.unwrap();
+        assert_eq!(snapshot.list("m").await.unwrap().len(), expected);
+        memory.close().await.unwrap();
+    }
+    let memory = chunkpoint::open("sqlite::memory:").await.unwrap();
+    assert!(
+        memory
+            .thread("t")
+            .unwrap()
+            .latest()
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let error = refused("sqlite:///a.db?max_histroy=1").await;
+    assert!(error.message().contains("durability"), "{error}");
+    assert!(error.message().contains("max_history"), "{error}");
+    let error = refused("sqlite://relative/a.db").await;
+    assert!(error.message().contains("absolute"), "{error}");
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_unavailable_and_keeps_the_secret() {
+    let url = "postgres://user:hunter2@127.0.0.1:1/db?pool_timeout=1";
+    let error = chunkpoint::open(url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!format!("{error:?} {error}").contains("hunter2"));
+}

@@ -4,6 +4,8 @@
 //! function (`schema/postgres.sql`), so that they are one statement; what it answers is
 //! the same [`Outcome`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chunkpoint_core::backend::{
     Base, Commit, Committed, Incarnation, PackId, RecordKey, RecordRef,
@@ -23,6 +25,9 @@ use crate::value::{Args, Row, Value, args};
 
 /// Most rows of chunks that one statement writes, where each has its own parameters.
 const RUNS: usize = 64;
+
+/// Records that a commit may borrow from and still be one statement in MySQL.
+const FEW: usize = 4;
 
 /// Bytes of chunks that one statement writes, unless one row has more: together with the
 /// rest they stay below the smallest `max_allowed_packet` that is accepted.
@@ -90,6 +95,12 @@ impl Inner {
         loop {
             let attempt = match self.db.dialect() {
                 Dialect::Postgres => self.call_commit(&prepared, lock).await,
+                Dialect::MySql if lock == Lock::Shared => {
+                    match self.insert_commit(&prepared).await? {
+                        Some(incarnation) => Ok(Outcome::Stored(incarnation)),
+                        None => self.run_commit(&prepared, lock).await,
+                    }
+                }
                 _ => self.run_commit(&prepared, lock).await,
             };
             let outcome = match attempt {
@@ -195,6 +206,43 @@ impl Inner {
             insert(tx, life, prepared, found.record).await?;
             Ok(Outcome::Stored(incarnation))
         })
+    }
+
+    /// The same for what nearly every commit is, in MySQL's one statement: a new record
+    /// with its chunks beside it, that borrows from few, and finds them there. It locks
+    /// what it reads as the steps do. `None` if it is not so, and nothing was done.
+    async fn insert_commit(&self, prepared: &Prepared<'_>) -> Result<Option<Incarnation>> {
+        let commit = prepared.commit;
+        let Base::Borrow { incarnation, from } = &commit.base else {
+            return Ok(None);
+        };
+        if from.len() > FEW || prepared.inline.is_none() {
+            return Ok(None);
+        }
+        let mut template = format!(
+            "INSERT INTO {{checkpoints}} (life, {COLUMNS}, current) \
+             SELECT t.life, {COLUMN_VALUES}, 1 FROM {{threads}} t"
+        );
+        let mut args = column_args(prepared, commit.index.parent.clone(), false);
+        for (n, record) in from.iter().enumerate() {
+            template.push_str(&format!(
+                " JOIN {{checkpoints}} p{n} ON p{n}.life = t.life AND p{n}.pack = ? \
+                 AND p{n}.current = 1 AND p{n}.id = ? AND p{n}.namespace = ? \
+                 AND p{n}.namespace_hash = ?"
+            ));
+            args.extend(args![record.pack.0, record.key.id.clone()]);
+            args.extend(Key::new(&record.key.namespace).indexed());
+        }
+        template.push_str(
+            " WHERE t.thread = ? AND t.thread_hash = ? AND t.incarnation = ? LOCK IN SHARE MODE",
+        );
+        args.extend(Key::new(&commit.thread).indexed());
+        args.push(incarnation.0.into());
+        match retrying!(self.db, self.db.change(&template, args.clone()).await) {
+            Ok(inserted) => Ok((inserted == 1).then_some(*incarnation)),
+            Err(error) if is_duplicate(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same, as one statement.
@@ -388,9 +436,7 @@ async fn insert(
     prepared: &Prepared<'_>,
     replaced: Option<Replaced>,
 ) -> Result<()> {
-    let Prepared {
-        commit, namespace, ..
-    } = prepared;
+    let commit = prepared.commit;
     let dialect = tx.db().dialect();
     let mut parent = commit.index.parent.clone();
     let mut pinned = false;
@@ -412,16 +458,33 @@ async fn insert(
         });
         tx.run(&template, rows.collect()).await?;
     }
-    let columns = "life, pack, namespace, namespace_rest, namespace_hash, id, parent_id, run_id, \
-         source, step, time_ms, hidden, pinned, delta, pack_bytes, chunk_count, metadata, \
-         directory, chunks, body";
     let (current, one) = dialect.pick(("", ""), ("", ""), (", current", ", 1"));
     let template = format!(
-        "INSERT INTO {{checkpoints}} ({columns}{current}) VALUES \
-         (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE, ?, ?, ?, ?, ?, ?, ?, ?{one})"
+        "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) VALUES (?, {COLUMN_VALUES}{one})"
     );
+    let mut args = args![life];
+    args.extend(column_args(prepared, parent, pinned));
+    tx.run(&template, args).await?;
+    Ok(())
+}
+
+/// The columns of a commit, but its life.
+const COLUMNS: &str = "pack, namespace, namespace_rest, namespace_hash, id, parent_id, run_id, \
+     source, step, time_ms, pinned, delta, pack_bytes, chunk_count, metadata, directory, chunks, \
+     body, hidden";
+
+/// Their values.
+const COLUMN_VALUES: &str = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE";
+
+/// Their parameters.
+fn column_args(prepared: &Prepared<'_>, parent: Option<Arc<str>>, pinned: bool) -> Args {
+    let Prepared {
+        commit,
+        namespace,
+        columns,
+        ..
+    } = prepared;
     let mut args = args![
-        life,
         commit.pack.0,
         namespace.head.clone(),
         namespace.rest.clone(),
@@ -429,19 +492,18 @@ async fn insert(
         commit.key.id.clone(),
         parent,
         commit.index.run_id.clone(),
-        prepared.columns.source.clone(),
-        prepared.columns.step,
+        columns.source.clone(),
+        columns.step,
         commit.index.time_ms as i64,
         pinned,
         commit.index.delta,
         commit.index.pack_bytes as i64,
         prepared.chunk_count(),
-        prepared.columns.json.clone(),
+        columns.json.clone(),
     ];
     args.extend([prepared.directory(), prepared.chunks()]);
     args.push(commit.body.clone().into());
-    tx.run(&template, args).await?;
-    Ok(())
+    args
 }
 
 /// Rows that go into one statement each.

@@ -2,8 +2,8 @@
 
 use chunkpoint_core::Result;
 
-use crate::db::{Db, Tx};
-use crate::value::{Args, args};
+use crate::db::Db;
+use crate::value::args;
 
 /// Rows that one transaction removes.
 const BATCH: i64 = 500;
@@ -22,35 +22,38 @@ pub(crate) async fn purge(db: &Db) -> Result<()> {
         for table in ["{checkpoints}", "{chunks}", "{writes}"] {
             while remove_some(db, table, life).await? {}
         }
-        let mut tx = db.begin().await?;
-        let removed = tx
-            .run("DELETE FROM {ended} WHERE life = ?", args![life])
-            .await;
-        tx.end(removed).await?;
+        // Rows that another one is removing are still there, and its to forget.
+        let forget = "DELETE FROM {ended} WHERE life = ? \
+             AND NOT EXISTS (SELECT 1 FROM {checkpoints} c WHERE c.life = ?) \
+             AND NOT EXISTS (SELECT 1 FROM {chunks} s WHERE s.life = ?) \
+             AND NOT EXISTS (SELECT 1 FROM {writes} w WHERE w.life = ?)";
+        if db.change(forget, args![life, life, life, life]).await? == 0 {
+            return Ok(());
+        }
     }
+}
+
+/// As [`purge`], in a task that nobody waits for: what it does not come to is found at
+/// the next opening, and by every reclaim.
+pub(crate) fn purge_in_background(db: &Db) {
+    let db = db.clone();
+    tokio::spawn(async move {
+        if let Err(error) = purge(&db).await {
+            tracing::debug!(%error, "what ended threads left could not be removed yet");
+        }
+    });
 }
 
 /// Removes rows of a life; false if there are none left.
 async fn remove_some(db: &Db, table: &str, life: i64) -> Result<bool> {
-    let template = format!("DELETE FROM {table} WHERE {}", some_of(db, table));
-    let args = some_args(db, life);
-    let mut tx: Tx = db.begin().await?;
-    let removed = tx.run(&template, args).await;
-    Ok(tx.end(removed).await? > 0)
-}
-
-/// The condition that a row is one of the first few of a life.
-fn some_of(db: &Db, table: &str) -> String {
-    let row = db.dialect().pick("rowid", "ctid", "");
-    if row.is_empty() {
-        return "life = ? LIMIT ?".into();
-    }
-    let skip = db.dialect().pick("", " FOR UPDATE SKIP LOCKED", "");
-    let one = db.dialect().pick("IN (", "= ANY(ARRAY(", "");
-    let end = db.dialect().pick(")", "))", "");
-    format!("{row} {one}SELECT {row} FROM {table} WHERE life = ? LIMIT ?{skip}{end}")
-}
-
-fn some_args(_: &Db, life: i64) -> Args {
-    args![life, BATCH]
+    let condition = db.dialect().pick(
+        "rowid IN (SELECT rowid FROM {table} WHERE life = ? LIMIT ?)",
+        // Others who do the same take other rows.
+        "ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE life = ? LIMIT ? \
+         FOR UPDATE SKIP LOCKED))",
+        "life = ? LIMIT ?",
+    );
+    let condition = condition.replace("{table}", table);
+    let template = format!("DELETE FROM {table} WHERE {condition}");
+    Ok(db.change(&template, args![life, BATCH]).await? > 0)
 }

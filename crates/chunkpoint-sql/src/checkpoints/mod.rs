@@ -26,6 +26,7 @@ use chunkpoint_core::backend::{
 use chunkpoint_core::store_backend::StoreBackend;
 use futures::stream::BoxStream;
 
+pub(crate) use self::ended::purge_in_background;
 use crate::backend::{SqlBackend, to_its_end};
 use crate::names::Key;
 use crate::value::Value;

@@ -9,11 +9,15 @@ use super::threads::{Lock, lock_number};
 use super::writes::encode;
 use crate::backend::{Inner, retrying, transaction};
 use crate::dialect::Dialect;
+use crate::error::is_duplicate;
 use crate::names::Key;
 use crate::value::{Args, Value, args};
 
 /// Tasks that one call locks each by itself; with more, it locks the thread.
 const TASKS: usize = 16;
+
+/// The columns of a call, but its life.
+const COLUMNS: &str = "namespace, namespace_hash, id, write_id, time_ms, writes";
 
 impl Inner {
     /// A call is one row, and the calls of a checkpoint add up in the order of their
@@ -32,6 +36,30 @@ impl Inner {
             return Ok(());
         }
         let namespace = Key::new(&put.key.namespace);
+        let [head, hash] = namespace.indexed();
+        let columns = vec![
+            head,
+            hash,
+            put.key.id.clone().into(),
+            put.write_id.0.into(),
+            (put.time_ms as i64).into(),
+            encode(&put.writes).into(),
+        ];
+        if self.db.dialect() == Dialect::MySql {
+            // One statement, where the thread is there.
+            let template = format!(
+                "INSERT INTO {{writes}} ({COLUMNS}, life) SELECT ?, ?, ?, ?, ?, ?, t.life \
+                 FROM {{threads}} t WHERE t.thread = ? AND t.thread_hash = ? FOR UPDATE"
+            );
+            let mut args = columns.clone();
+            args.extend(Key::new(&put.thread).indexed());
+            match retrying!(self.db, self.db.change(&template, args.clone()).await) {
+                Ok(0) => {}
+                Err(error) if !is_duplicate(&error) => return Err(error),
+                // Stored, or known.
+                _ => return Ok(()),
+            }
+        }
         transaction!(self, tx, {
             let locked = self.lock(tx, &put.thread, Lock::Exclusive).await?;
             let (life, _) = match locked.life {
@@ -44,18 +72,10 @@ impl Inner {
                 "ON DUPLICATE KEY UPDATE life = life",
             );
             let template = format!(
-                "INSERT INTO {{writes}} (life, namespace, namespace_hash, id, write_id, time_ms, \
-                 writes) VALUES (?, ?, ?, ?, ?, ?, ?) {or_not}"
+                "INSERT INTO {{writes}} ({COLUMNS}, life) VALUES (?, ?, ?, ?, ?, ?, ?) {or_not}"
             );
-            let row = args![
-                life,
-                namespace.head.clone(),
-                namespace.hash.clone(),
-                put.key.id.clone(),
-                put.write_id.0,
-                put.time_ms as i64,
-                encode(&put.writes),
-            ];
+            let mut row = columns.clone();
+            row.push(life.into());
             tx.run(&template, row).await?;
             Ok(())
         })

@@ -1,11 +1,9 @@
 //! The life of a thread: locks, beginnings, ends, copies.
 
-use std::sync::Arc;
-
 use chunkpoint_core::backend::Incarnation;
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
-use super::ended::purge;
+use super::ended::purge_in_background;
 use super::read::life_of;
 use crate::backend::{Inner, transaction};
 use crate::db::Tx;
@@ -100,11 +98,7 @@ impl Inner {
         Ok((life, first))
     }
 
-    pub(crate) async fn delete_thread(
-        self: &Arc<Self>,
-        thread: &str,
-        incarnation: Incarnation,
-    ) -> Result<()> {
+    pub(crate) async fn delete_thread(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
         let ended = transaction!(self, tx, {
             let locked = self.lock(tx, thread, Lock::Exclusive).await?;
             let Some((life, _)) = locked.life.filter(|(_, there)| *there == incarnation) else {
@@ -117,13 +111,7 @@ impl Inner {
             Ok(true)
         })?;
         if ended {
-            // Nobody waits for this, and what is left is found at the next opening.
-            let db = self.db.clone();
-            tokio::spawn(async move {
-                if let Err(error) = purge(&db).await {
-                    tracing::debug!(%error, "what a deleted thread left could not be removed yet");
-                }
-            });
+            purge_in_background(&self.db);
         }
         Ok(())
     }

@@ -103,19 +103,25 @@ impl Db {
         })
     }
 
-    /// Changes something with one statement, which is its own transaction.
+    /// Changes something with one statement, which is its own transaction, and gives
+    /// its rows.
     pub(crate) async fn call(&self, template: &str, args: Args) -> Result<Vec<Row>> {
         let text = self.sql.text(template);
-        let taken = with_leases!(&self.pools, writer, leases => {
-            match leases.take().await {
-                Err(error) => return Err(self.error(Stage::Before, error)),
-                Ok(mut lease) => {
-                    let rows = lease.rows(&text, args, self.how).await;
-                    lease.give_back(rows)
-                }
-            }
-        });
-        taken.map_err(|error| self.error(Stage::Deciding, error))
+        with_leases!(&self.pools, writer, leases => {
+            let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
+            let rows = lease.rows(&text, args, self.how).await;
+            lease.give_back(rows).map_err(|e| self.error(Stage::Deciding, e))
+        })
+    }
+
+    /// As [`call`](Self::call), and tells how many rows it changed.
+    pub(crate) async fn change(&self, template: &str, args: Args) -> Result<u64> {
+        let text = self.sql.text(template);
+        with_leases!(&self.pools, writer, leases => {
+            let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
+            let changed = lease.run(&text, args, self.how).await;
+            lease.give_back(changed).map_err(|e| self.error(Stage::Deciding, e))
+        })
     }
 
     /// As [`call`](Self::call), of a statement that gives no rows: tells how many it changed,
