@@ -124,6 +124,12 @@ impl<DB: Database> Lease<DB> {
     /// Ends the lease after a call that came to its end, and passes on its result.
     pub(crate) fn give_back<T>(mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         match &result {
+            // Those that wait are likely to be lost as well.
+            Err(error) if is_lost(error) => {
+                let lost = std::mem::take(&mut *self.leases.waiting());
+                lost.into_iter()
+                    .for_each(|(connection, _)| drop(connection.detach()));
+            }
             // The server answered, if only with an error: the connection is in order.
             Ok(_) | Err(sqlx::Error::Database(_)) => {
                 if let Some(connection) = self.connection.take()
@@ -133,15 +139,22 @@ impl<DB: Database> Lease<DB> {
                     self.leases.waiting().push((connection, Instant::now()));
                 }
             }
-            // Those that wait are likely to be lost as well.
-            Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => {
-                let lost = std::mem::take(&mut *self.leases.waiting());
-                lost.into_iter()
-                    .for_each(|(connection, _)| drop(connection.detach()));
-            }
             Err(_) => {}
         }
         result
+    }
+}
+
+/// Whether an error says that the connection has come to its end: it broke, or the server
+/// said goodbye (SQLSTATE classes 08, connection exception, and 57P, operator
+/// intervention).
+pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+        _ => false,
     }
 }
 

@@ -86,7 +86,7 @@ impl Db {
     pub(crate) async fn rows(&self, template: &str, args: Args) -> Result<Vec<Row>> {
         let text = self.sql.text(template);
         match self.rows_once(&text, args.clone()).await {
-            Err(error @ (sqlx::Error::Io(_) | sqlx::Error::Protocol(_))) => {
+            Err(error) if lease::is_lost(&error) => {
                 tracing::debug!(%error, "a connection was lost; trying another one");
                 self.rows_once(&text, args).await
             }
@@ -116,28 +116,19 @@ impl Db {
 
     /// As [`call`](Self::call), and tells how many rows it changed.
     pub(crate) async fn change(&self, template: &str, args: Args) -> Result<u64> {
+        let changed = self.noting(template, args).await;
+        changed.map(|(changed, _)| changed)
+    }
+
+    /// As [`change`](Self::change), and tells the *last inserted id* as well, which a
+    /// statement of MySQL can set.
+    pub(crate) async fn noting(&self, template: &str, args: Args) -> Result<(u64, u64)> {
         let text = self.sql.text(template);
         with_leases!(&self.pools, writer, leases => {
             let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
-            let changed = lease.run(&text, args, self.how).await;
+            let changed = lease.change(&text, args, self.how).await;
             lease.give_back(changed).map_err(|e| self.error(Stage::Deciding, e))
         })
-    }
-
-    /// As [`call`](Self::call), of a statement that gives no rows: tells how many it changed,
-    /// and the *last inserted id*, which a statement of MySQL can set.
-    pub(crate) async fn noting(&self, template: &str, args: Args) -> Result<(u64, u64)> {
-        let text = self.sql.text(template);
-        let taken = with_leases!(&self.pools, writer, leases => {
-            match leases.take().await {
-                Err(error) => return Err(self.error(Stage::Before, error)),
-                Ok(mut lease) => {
-                    let changed = lease.change(&text, args, self.how).await;
-                    lease.give_back(changed)
-                }
-            }
-        });
-        taken.map_err(|error| self.error(Stage::Deciding, error))
     }
 
     /// Begins a transaction that changes something. Each of its statements sees what

@@ -124,8 +124,8 @@ async fn insert(tx: &mut Tx, rows: &[Args], conflict: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many rows the next statement takes: a power of four, so that few different
-/// statements are prepared.
+/// How many rows the next statement takes. Of the larger numbers there are few, so that few
+/// different statements are prepared.
 fn fitting(rows: &[Args]) -> usize {
     let mut bytes = 0;
     let fit = rows.iter().take_while(|row| {
@@ -133,7 +133,11 @@ fn fitting(rows: &[Args]) -> usize {
         bytes <= BYTES
     });
     let fit = fit.count();
-    [64, 16, 4].into_iter().find(|n| *n <= fit).unwrap_or(1)
+    match fit {
+        0..=16 => fit.max(1),
+        17..=63 => 1 << fit.ilog2(),
+        _ => 64,
+    }
 }
 
 fn size(value: &Value) -> usize {

@@ -88,16 +88,25 @@ impl Process {
         pid.trim().parse().ok()
     }
 
-    /// Kills the server with `SIGKILL`, and leaves its directory.
+    /// Kills the server with `SIGKILL`, and leaves its directory. It is gone afterwards: one
+    /// that starts on the same directory must not find its process.
     pub(super) fn kill(&mut self) {
-        if let Some(pid) = self.pid() {
-            let kill = Command::new("kill").args(["-9", &pid.to_string()]).output();
-            kill.expect("kill can be run");
-        }
+        let pid = self.pid().map(|pid| pid.to_string());
+        let signal = |signal: &str| {
+            let kill = pid
+                .as_ref()
+                .map(|pid| Command::new("kill").args([signal, pid]).output());
+            kill.is_some_and(|kill| kill.expect("kill can be run").status.success())
+        };
+        signal("-9");
         // Not told to remove the directory: killed, before its input is closed.
         if let Some(mut shell) = self.shell.take() {
             shell.kill().expect("the shell is a child of this process");
             shell.wait().expect("the shell is a child of this process");
+        }
+        let since = Instant::now();
+        while signal("-0") && since.elapsed() < START {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
