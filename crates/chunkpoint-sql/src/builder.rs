@@ -141,11 +141,6 @@ impl SqlBuilder {
     async fn open_inner(self) -> Result<SqlBackend> {
         let config = self.config;
         config.check()?;
-        let how = if config.pgbouncer {
-            How::Literal
-        } else {
-            How::Prepared
-        };
         let (dialect, (pools, how, facts)) = match self.source {
             Source::Url => {
                 let dialect = config.dialect()?;
@@ -159,6 +154,11 @@ impl SqlBuilder {
             }
             #[cfg(feature = "postgres")]
             Source::Postgres(pool) => {
+                let how = if config.pgbouncer {
+                    How::Literal
+                } else {
+                    How::Prepared
+                };
                 let facts = crate::db::postgres::facts(&pool, how).await?;
                 (
                     Dialect::Postgres,

@@ -18,6 +18,9 @@
 //! A commit is one row: the checkpoint's columns, its body, and its new chunks one after
 //! the other. Tables, statements and locks, and why they are so: `docs/format-sql.md`.
 
+#[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
+compile_error!("chunkpoint-sql needs one of its features: sqlite, postgres, mysql");
+
 mod backend;
 mod builder;
 mod checkpoints;

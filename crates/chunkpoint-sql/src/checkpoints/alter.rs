@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use chunkpoint_core::Result;
-use chunkpoint_core::backend::{Alter, Altered, Change, PackId, RecordKey, RecordRef};
+use chunkpoint_core::backend::{Alter, Altered, Change, PackId, RecordRef};
 
-use super::commit::condemn;
+use super::insert::condemn;
 use super::read::one_of;
+use super::row::{REFERENCE, reference};
 use super::threads::Lock;
 use crate::backend::{Inner, transaction};
 use crate::db::Tx;
@@ -96,20 +97,14 @@ async fn states(
     let packs: Vec<PackId> = changes.iter().map(|(record, _)| record.pack).collect();
     let (condition, packs) = one_of(tx.db().dialect(), &packs);
     let template = format!(
-        "SELECT c.pack, c.namespace, c.namespace_rest, c.id, c.hidden, c.pinned \
+        "SELECT {REFERENCE}, c.hidden, c.pinned \
          FROM {{checkpoints}} c WHERE c.life = ? AND c.condemned_ms IS NULL AND c.pack {condition}"
     );
     let mut args = args![life];
     args.extend(packs);
     let mut states = HashMap::new();
     for row in tx.rows(&template, args).await? {
-        let record = RecordRef {
-            pack: PackId(row.id8(0)?),
-            key: RecordKey {
-                namespace: Key::join(row.text(1)?, &row.text(2)?),
-                id: row.text(3)?.into(),
-            },
-        };
+        let record = reference(&row, 0)?;
         let state = State {
             hidden: row.bool(4)?,
             pinned: row.bool(5)?,

@@ -4,34 +4,23 @@
 //! function (`schema/postgres.sql`), so that they are one statement; what it answers is
 //! the same [`Outcome`].
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use chunkpoint_core::backend::{
-    Base, Commit, Committed, Incarnation, PackId, RecordKey, RecordRef,
-};
+use chunkpoint_core::backend::{Base, Commit, Committed, Incarnation, PackId, RecordRef};
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
-use super::metadata::{self, Columns};
-use super::pack::{Layout, Run, lay_out};
+use super::insert::{COLUMN_VALUES, COLUMNS, Prepared, Replaced, column_args, insert};
 use super::read::one_of;
+use super::row::{REFERENCE, reference};
 use super::threads::{Lock, lock_number};
 use crate::backend::{Inner, retrying, transaction};
 use crate::db::Tx;
-use crate::dialect::{Dialect, groups};
+use crate::dialect::Dialect;
 use crate::error::is_duplicate;
 use crate::names::Key;
 use crate::value::{Args, Row, Value, args};
 
-/// Most rows of chunks that one statement writes, where each has its own parameters.
-const RUNS: usize = 64;
-
 /// Records that a commit may borrow from and still be one statement in MySQL.
 const FEW: usize = 4;
-
-/// Bytes of chunks that one statement writes, unless one row has more: together with the
-/// rest they stay below the smallest `max_allowed_packet` that is accepted.
-const BATCH_BYTES: usize = 512 << 10;
 
 /// What came of an attempt.
 enum Outcome {
@@ -43,43 +32,6 @@ enum Outcome {
     NotLatest(Option<String>),
     /// Not stored: what was found does not hold any more, or another lock is needed.
     Again(Lock),
-}
-
-/// A commit, with everything worked out that does not depend on the database.
-struct Prepared<'a> {
-    commit: &'a Commit,
-    namespace: Key,
-    columns: Columns,
-    inline: Option<Run>,
-    apart: Vec<Run>,
-}
-
-impl<'a> Prepared<'a> {
-    fn new(commit: &'a Commit) -> Self {
-        let (inline, apart) = match lay_out(&commit.chunks) {
-            Layout::Inline(run) => (Some(run), Vec::new()),
-            Layout::Apart(runs) => (None, runs),
-        };
-        Self {
-            namespace: Key::new(&commit.key.namespace),
-            columns: metadata::columns(&commit.metadata),
-            inline,
-            apart,
-            commit,
-        }
-    }
-
-    fn chunk_count(&self) -> i64 {
-        self.commit.chunks.len() as i64
-    }
-
-    fn directory(&self) -> Value {
-        Value::Bytes(self.inline.as_ref().map(|run| run.directory.clone()))
-    }
-
-    fn chunks(&self) -> Value {
-        Value::Bytes(self.inline.as_ref().map(|run| run.chunks.clone()))
-    }
 }
 
 impl Inner {
@@ -359,13 +311,6 @@ struct Found {
     record: Option<Replaced>,
 }
 
-/// A record that is replaced, and what of it stays.
-struct Replaced {
-    pack: PackId,
-    parent: Option<String>,
-    pinned: bool,
-}
-
 async fn find(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Found> {
     let commit = prepared.commit;
     let template = "SELECT c.pack, c.parent_id, c.pinned FROM {checkpoints} c WHERE c.life = ? \
@@ -400,20 +345,14 @@ async fn missing<'a>(
     let packs: Vec<PackId> = from.iter().map(|from| from.pack).collect();
     let (condition, packs) = one_of(tx.db().dialect(), &packs);
     let template = format!(
-        "SELECT c.pack, c.namespace, c.namespace_rest, c.id FROM {{checkpoints}} c \
+        "SELECT {REFERENCE} FROM {{checkpoints}} c \
          WHERE c.life = ? AND c.condemned_ms IS NULL AND c.pack {condition}"
     );
     let mut args = args![life];
     args.extend(packs);
     let mut there = Vec::new();
     for row in tx.rows(&template, args).await? {
-        there.push(RecordRef {
-            pack: PackId(row.id8(0)?),
-            key: RecordKey {
-                namespace: Key::join(row.text(1)?, &row.text(2)?),
-                id: row.text(3)?.into(),
-            },
-        });
+        there.push(reference(&row, 0)?);
     }
     Ok(from.iter().find(|from| !there.contains(from)))
 }
@@ -428,105 +367,4 @@ async fn latest(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Optio
     args.extend(namespace);
     let rows = tx.rows(&template, args).await?;
     rows.first().map(|row| row.text(0)).transpose()
-}
-
-async fn insert(
-    tx: &mut Tx,
-    life: i64,
-    prepared: &Prepared<'_>,
-    replaced: Option<Replaced>,
-) -> Result<()> {
-    let commit = prepared.commit;
-    let dialect = tx.db().dialect();
-    let mut parent = commit.index.parent.clone();
-    let mut pinned = false;
-    if let Some(replaced) = replaced {
-        let condemn = condemn(dialect);
-        let args = args![commit.index.time_ms as i64, life, replaced.pack.0];
-        tx.run(condemn, args).await?;
-        parent = replaced.parent.map(Into::into);
-        pinned = replaced.pinned;
-    }
-    for runs in batches(&prepared.apart) {
-        let template = format!(
-            "INSERT INTO {{chunks}} (life, pack, first, directory, chunks) VALUES {}",
-            groups(runs.len(), 5)
-        );
-        let rows = runs.iter().flat_map(|run| {
-            let (directory, chunks) = (run.directory.clone(), run.chunks.clone());
-            args![life, commit.pack.0, i64::from(run.first), directory, chunks]
-        });
-        tx.run(&template, rows.collect()).await?;
-    }
-    let (current, one) = dialect.pick(("", ""), ("", ""), (", current", ", 1"));
-    let template = format!(
-        "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) VALUES (?, {COLUMN_VALUES}{one})"
-    );
-    let mut args = args![life];
-    args.extend(column_args(prepared, parent, pinned));
-    tx.run(&template, args).await?;
-    Ok(())
-}
-
-/// The columns of a commit, but its life.
-const COLUMNS: &str = "pack, namespace, namespace_rest, namespace_hash, id, parent_id, run_id, \
-     source, step, time_ms, pinned, delta, pack_bytes, chunk_count, metadata, directory, chunks, \
-     body, hidden";
-
-/// Their values.
-const COLUMN_VALUES: &str = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE";
-
-/// Their parameters.
-fn column_args(prepared: &Prepared<'_>, parent: Option<Arc<str>>, pinned: bool) -> Args {
-    let Prepared {
-        commit,
-        namespace,
-        columns,
-        ..
-    } = prepared;
-    let mut args = args![
-        commit.pack.0,
-        namespace.head.clone(),
-        namespace.rest.clone(),
-        namespace.hash.clone(),
-        commit.key.id.clone(),
-        parent,
-        commit.index.run_id.clone(),
-        columns.source.clone(),
-        columns.step,
-        commit.index.time_ms as i64,
-        pinned,
-        commit.index.delta,
-        commit.index.pack_bytes as i64,
-        prepared.chunk_count(),
-        columns.json.clone(),
-    ];
-    args.extend([prepared.directory(), prepared.chunks()]);
-    args.push(commit.body.clone().into());
-    args
-}
-
-/// Rows that go into one statement each.
-fn batches(runs: &[Run]) -> Vec<&[Run]> {
-    let (mut batches, mut from, mut bytes) = (Vec::new(), 0, 0);
-    for (at, run) in runs.iter().enumerate() {
-        if at > from && (at - from == RUNS || bytes + run.chunks.len() > BATCH_BYTES) {
-            batches.push(&runs[from..at]);
-            (from, bytes) = (at, 0);
-        }
-        bytes += run.chunks.len();
-    }
-    if from < runs.len() {
-        batches.push(&runs[from..]);
-    }
-    batches
-}
-
-/// The statement that condemns a pack, given the time, the life and the pack.
-pub(crate) fn condemn(dialect: Dialect) -> &'static str {
-    dialect.pick(
-        "UPDATE {checkpoints} SET condemned_ms = ? WHERE life = ? AND pack = ?",
-        "UPDATE {checkpoints} SET condemned_ms = ? WHERE life = ? AND pack = ?",
-        "UPDATE {checkpoints} SET condemned_ms = ?, current = NULL WHERE life = ? AND pack = ?",
-    )
 }

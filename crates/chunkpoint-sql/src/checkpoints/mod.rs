@@ -3,6 +3,7 @@
 mod alter;
 mod commit;
 mod ended;
+mod insert;
 mod list;
 mod metadata;
 mod pack;

@@ -29,7 +29,7 @@ pub(crate) fn columns(dialect: Dialect, detail: Detail) -> String {
     };
     format!(
         "(SELECT i.incarnation FROM {{threads}} i WHERE i.life = c.life) AS incarnation, \
-         c.pack, c.namespace, c.namespace_rest, c.id, c.hidden, c.pinned, c.parent_id, \
+         {REFERENCE}, c.hidden, c.pinned, c.parent_id, \
          c.time_ms, c.run_id, c.delta, c.pack_bytes, {body} AS body, {writes} AS writes"
     )
 }
@@ -58,6 +58,20 @@ impl Dialect {
     fn no_bytes(self) -> &'static str {
         self.pick("NULL", "NULL::bytea", "NULL")
     }
+}
+
+/// The columns of a name and pack, of `{checkpoints} c`; [`reference`] reads them.
+pub(crate) const REFERENCE: &str = "c.pack, c.namespace, c.namespace_rest, c.id";
+
+/// Reads the four columns above, the first of which is column `first`.
+pub(crate) fn reference(row: &Row, first: usize) -> Result<RecordRef> {
+    Ok(RecordRef {
+        pack: PackId(row.id8(first)?),
+        key: RecordKey {
+            namespace: Key::join(row.text(first + 1)?, &row.text(first + 2)?),
+            id: row.text(first + 3)?.into(),
+        },
+    })
 }
 
 /// Reads the columns above, the first of which is column `first`. Only where its writes
@@ -90,13 +104,7 @@ fn all_but_writes(row: &Row, first: usize) -> Result<RecordRow> {
     let opt_arc = |column: usize| Ok(row.opt_text(first + column)?.map(Arc::from));
     Ok(RecordRow {
         incarnation: Incarnation(row.id8(first)?),
-        record: RecordRef {
-            pack: PackId(row.id8(first + 1)?),
-            key: RecordKey {
-                namespace: Key::join(row.text(first + 2)?, &row.text(first + 3)?),
-                id: row.text(first + 4)?.into(),
-            },
-        },
+        record: reference(row, first + 1)?,
         locator: 0,
         hidden: row.bool(first + 5)?,
         pinned: row.bool(first + 6)?,

@@ -7,12 +7,23 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
+use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::{Connection as _, Database, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::config::SqlConfig;
+
 /// A connection that has waited so long is asked whether it is still there.
 const TRUSTED: Duration = Duration::from_secs(30);
+
+/// The options of a pool of `connections`, which are not asked whether they are there
+/// each time: [`Leases`] does so now and then.
+pub(super) fn options<DB: Database>(config: &SqlConfig, connections: u32) -> PoolOptions<DB> {
+    PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(config.pool_timeout())
+        .test_before_acquire(false)
+}
 
 /// A pool, and its connections that wait for the next call.
 pub(crate) struct Leases<DB: Database> {

@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use chunkpoint_core::backend::Durability;
 use chunkpoint_core::{Error, ErrorKind, Result};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{MySqlPool, Row as _};
 
+use super::lease::options as options_of_pool;
 use super::{Facts, How, Leases, Pools};
 use crate::config::SqlConfig;
 use crate::dialect::Dialect;
@@ -19,10 +20,7 @@ pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
     let options = MySqlConnectOptions::from_str(&url)
         .map_err(failed)?
         .statement_cache_capacity(config.statement_cache);
-    let pool = MySqlPoolOptions::new()
-        .max_connections(config.pool)
-        .acquire_timeout(config.pool_timeout())
-        .test_before_acquire(false)
+    let pool = options_of_pool(config, config.pool)
         .connect_with(options)
         .await
         .map_err(failed)?;

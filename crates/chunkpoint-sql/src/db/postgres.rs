@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use chunkpoint_core::backend::Durability;
 use chunkpoint_core::{Error, ErrorKind, Result};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Row as _};
 
+use super::lease::options as options_of_pool;
 use super::{Facts, How, Leases, Pools};
 use crate::config::SqlConfig;
 use crate::dialect::Dialect;
@@ -41,10 +42,7 @@ pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
             options = options.options([("synchronous_commit", commit)]);
         }
     }
-    let pool = PgPoolOptions::new()
-        .max_connections(config.pool)
-        .acquire_timeout(config.pool_timeout())
-        .test_before_acquire(false)
+    let pool = options_of_pool(config, config.pool)
         .connect_with(options)
         .await
         .map_err(failed)?;

@@ -5,10 +5,9 @@ use std::str::FromStr;
 use chunkpoint_core::backend::Durability;
 use chunkpoint_core::{Error, ErrorKind, Result};
 use sqlx::SqlitePool;
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
+use super::lease::options as options_of_pool;
 use super::{Facts, How, Leases, Pools};
 use crate::config::SqlConfig;
 use crate::dialect::Dialect;
@@ -40,10 +39,7 @@ pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
         // Bytes that the log keeps after it was copied into the file.
         .pragma("journal_size_limit", "16777216");
     let pool = |connections, options| async move {
-        SqlitePoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(config.pool_timeout())
-            .test_before_acquire(false)
+        options_of_pool(config, connections)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_with(options)

@@ -44,6 +44,8 @@ macro_rules! with_lease {
 impl Tx {
     pub(super) async fn begin(db: &Db, side: Side, statement: &'static str) -> Result<Self> {
         let before = |error| from_sqlx(db.dialect(), Stage::Before, error);
+        #[cfg(not(feature = "sqlite"))]
+        let _ = side; // Only SQLite's connections differ.
         let lease = match &db.pools {
             #[cfg(feature = "sqlite")]
             Pools::Sqlite { readers, writer } => {

@@ -150,6 +150,14 @@ async fn migrate(tx: &mut Tx) -> Result<()> {
     if let Some(version) = there.filter(|version| *version > VERSION) {
         return Err(newer(version));
     }
+    if there.is_none() && is_foreign(tx).await? {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "there are tables of these names already, of another program; choose another \
+             table_prefix",
+        )
+        .retryable(false));
+    }
     let done = usize::try_from(there.unwrap_or(0)).unwrap_or(0);
     for step in MIGRATIONS.iter().skip(done) {
         tx.script(&place.fill(dialect.of(step))).await?;
@@ -160,6 +168,28 @@ async fn migrate(tx: &mut Tx) -> Result<()> {
     };
     tx.run(record, args![VERSION]).await?;
     Ok(())
+}
+
+/// Whether a table of ours, that is not there yet, is there as another one's. In MySQL it
+/// may be ours: a migration that was stopped has left it.
+async fn is_foreign(tx: &mut Tx) -> Result<bool> {
+    let db = tx.db().clone();
+    let table = db.sql().place().fill("{threads}");
+    let count = match db.dialect() {
+        Dialect::Sqlite => "SELECT COUNT(*) FROM sqlite_master WHERE name = ?",
+        Dialect::Postgres => {
+            "SELECT COUNT(*) FROM (SELECT to_regclass(?) AS found) f \
+             WHERE found IS NOT NULL"
+        }
+        Dialect::MySql => {
+            "SELECT COUNT(*) FROM information_schema.tables t \
+             WHERE t.table_schema = DATABASE() AND t.table_name = ? AND NOT EXISTS \
+             (SELECT 1 FROM information_schema.columns c WHERE c.table_schema = t.table_schema \
+             AND c.table_name = t.table_name AND c.column_name = 'thread_hash')"
+        }
+    };
+    let rows = tx.rows(count, args![&*table]).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.int(0))? > 0)
 }
 
 /// MySQL ends a transaction at each `CREATE`: so the lock is a named one, each step may

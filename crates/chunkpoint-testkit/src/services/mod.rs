@@ -5,9 +5,9 @@
 //! 127.0.0.1 in a directory of its own. One that cannot be had is named and skipped, and
 //! is a failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql`, or `all`).
 //!
-//! A server that was started here ends with the test process, however that ends: it runs
-//! below a shell that waits for its standard input to close, which the operating system
-//! does, then kills it by its process id and removes its directory.
+//! A server that was started here ends with the test process, however that ends: a shell
+//! waits for its standard input to close, which the operating system does then, kills the
+//! server by its process id and removes its directory.
 
 mod mariadb;
 mod pgbouncer;

@@ -1,6 +1,7 @@
 //! PostgreSQL.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Started;
 use super::process::{Process, program, run};
@@ -83,7 +84,16 @@ impl Postgres {
     pub fn restart(&mut self) -> Started<()> {
         let server = binary("postgres")?;
         let args = arguments(&self.process, self.safety);
-        self.process.start(USER, &server, &args)
+        let mut attempts = 0;
+        loop {
+            match self.process.start(USER, &server, &args) {
+                // Children of the one that was killed notice that a moment later.
+                Err(why) if attempts < 50 && why.contains("still in use") => attempts += 1,
+                started => return started,
+            }
+            self.process.kill();
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub(super) fn into_process(self) -> Process {

@@ -13,24 +13,32 @@ use super::Started;
 /// Longest time until a server answers.
 const START: Duration = Duration::from_secs(60);
 
-/// What the shell runs. Its standard input closes when the process that started it is
-/// gone; what it then removes is the directory it was given.
-const WATCH: &str = r#"
-dir=$1; shift
-"$@" > "$dir/log" 2>&1 &
-pid=$!
-echo $pid > "$dir/pid"
-cat > /dev/null
-kill -9 $pid 2> /dev/null
-wait $pid
-rm -rf "$dir"
-"#;
+/// What the watch runs. Its standard input closes when the process that started it is
+/// gone, however it went; it then ends the server and removes its directory.
+const WATCH: &str = r#"cat > /dev/null; kill -9 "$1"; sleep 0.2; rm -rf "$2""#;
 
 /// A directory, and the server that runs in it.
 pub(super) struct Process {
     dir: PathBuf,
     port: u16,
-    shell: Option<Child>,
+    running: Option<Running>,
+}
+
+/// A server, and the shell that watches over it.
+struct Running {
+    server: Child,
+    watch: Child,
+}
+
+impl Running {
+    /// Kills both, the server with `SIGKILL`, and waits for their ends.
+    fn end(mut self) {
+        for child in [&mut self.watch, &mut self.server] {
+            // Either may have ended by itself.
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
 }
 
 impl Process {
@@ -44,7 +52,7 @@ impl Process {
         let process = Self {
             dir,
             port: free_port()?,
-            shell: None,
+            running: None,
         };
         if is_root() {
             let chown = Command::new("chown").arg(user).arg(&process.dir).output();
@@ -63,17 +71,33 @@ impl Process {
 
     /// Starts a server, and waits until it takes connections.
     pub(super) fn start(&mut self, user: &str, program: &Path, args: &[String]) -> Started<()> {
-        let mut command = Command::new("sh");
-        command.args(["-c", WATCH, "sh"]).arg(&self.dir);
-        command.args(as_user(user)).arg(program).args(args);
-        command
+        let mut words = as_user(user);
+        words.push(program.display().to_string());
+        words.extend_from_slice(args);
+        let log = fs::File::create(self.dir.join("log")).map_err(|e| e.to_string())?;
+        let server = Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().map_err(|e| e.to_string())?)
+            .stdout(log)
+            .spawn()
+            .map_err(|e| format!("{}: {e}", words[0]))?;
+        let watch = Command::new("sh")
+            .args(["-c", WATCH, "sh", &server.id().to_string()])
+            .arg(&self.dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        self.shell = Some(command.spawn().map_err(|e| format!("sh: {e}"))?);
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("sh: {e}"))?;
+        self.running = Some(Running { server, watch });
         let since = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            if since.elapsed() > START {
+            let ended = self
+                .running
+                .as_mut()
+                .map(|running| running.server.try_wait());
+            if since.elapsed() > START || matches!(ended, Some(Ok(Some(_)))) {
                 let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
                 return Err(format!("{} does not answer: {log}", program.display()));
             }
@@ -82,44 +106,20 @@ impl Process {
         Ok(())
     }
 
-    /// The process id of the server, not of the shell above it.
-    pub(super) fn pid(&self) -> Option<u32> {
-        let pid = fs::read_to_string(self.dir.join("pid")).ok()?;
-        pid.trim().parse().ok()
-    }
-
-    /// Kills the server with `SIGKILL`, and leaves its directory. It is gone afterwards: one
-    /// that starts on the same directory must not find its process.
+    /// Kills the server with `SIGKILL`, and leaves its directory.
     pub(super) fn kill(&mut self) {
-        let pid = self.pid().map(|pid| pid.to_string());
-        let signal = |signal: &str| {
-            let kill = pid
-                .as_ref()
-                .map(|pid| Command::new("kill").args([signal, pid]).output());
-            kill.is_some_and(|kill| kill.expect("kill can be run").status.success())
-        };
-        signal("-9");
-        // Not told to remove the directory: killed, before its input is closed.
-        if let Some(mut shell) = self.shell.take() {
-            shell.kill().expect("the shell is a child of this process");
-            shell.wait().expect("the shell is a child of this process");
-        }
-        let since = Instant::now();
-        while signal("-0") && since.elapsed() < START {
-            std::thread::sleep(Duration::from_millis(2));
+        if let Some(running) = self.running.take() {
+            running.end();
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        match self.shell.take() {
-            Some(mut shell) => {
-                drop(shell.stdin.take());
-                shell.wait().ok();
-            }
-            None => drop(fs::remove_dir_all(&self.dir)),
-        }
+        self.kill();
+        // Its own children may write to their end.
+        std::thread::sleep(Duration::from_millis(200));
+        fs::remove_dir_all(&self.dir).ok();
     }
 }
 

@@ -1,0 +1,442 @@
+//! Servers that are killed, connections that are cut, pools that are exhausted: nothing
+//! acknowledged is lost, nothing is there by half, and errors tell the truth.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunkpoint_core::backend::*;
+use chunkpoint_core::{Error, ErrorKind};
+use chunkpoint_sql::{Dialect, Setup, SqlBackend, SqlBuilder, SqlConfig, schema_sql};
+use chunkpoint_testkit::services::{MariaDb, Postgres, Safety};
+use futures::TryStreamExt;
+use support::Place;
+
+/// Commits of each of the tasks below.
+const STEPS: usize = 50;
+
+const TASKS: usize = 4;
+
+fn commit(task: usize, step: usize, parent: Option<(&Commit, Committed)>) -> Commit {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let unique = || {
+        NEXT.fetch_add(1, Ordering::Relaxed)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    };
+    let pack = PackId(unique().to_be_bytes());
+    let base = match parent {
+        None => Base::Root {
+            fresh: Incarnation(unique().to_be_bytes()),
+        },
+        Some((parent, committed)) => Base::Borrow {
+            incarnation: committed.incarnation,
+            from: vec![RecordRef {
+                key: parent.key.clone(),
+                pack: parent.pack,
+            }],
+        },
+    };
+    // Every tenth has chunks in rows of their own.
+    let len = if step % 10 == 9 { 20_000 } else { 300 };
+    Commit {
+        thread: format!("thread {task}").into(),
+        key: RecordKey {
+            namespace: "".into(),
+            id: format!("{step:04}").into(),
+        },
+        pack,
+        base,
+        expect_latest: None,
+        index: RecordIndex {
+            time_ms: 1,
+            ..RecordIndex::default()
+        },
+        body: Bytes::from(format!("body of {pack}")),
+        chunks: vec![vec![task as u8; len].into(), vec![step as u8; len].into()],
+        metadata: Arc::default(),
+    }
+}
+
+/// Commits that were tried, and what was answered.
+type Tried = Vec<(Commit, Result<Committed, Error>)>;
+
+/// A chain of commits; one that fails is tried anew as another one, until it succeeds.
+async fn chain(backend: Arc<SqlBackend>, task: usize, done: Arc<AtomicU64>) -> Tried {
+    let mut tried: Tried = Vec::new();
+    let mut last: Option<(Commit, Committed)> = None;
+    for step in 0..STEPS {
+        loop {
+            let parent = last
+                .as_ref()
+                .map(|(commit, committed)| (commit, *committed));
+            let next = commit(task, step, parent);
+            let result = backend.commit(next.clone()).await;
+            tried.push((next.clone(), result));
+            match &tried[tried.len() - 1].1 {
+                Ok(committed) => {
+                    last = Some((next, *committed));
+                    break;
+                }
+                Err(error) => {
+                    assert!(error.is_retryable(), "{error:?}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        done.fetch_add(1, Ordering::SeqCst);
+    }
+    tried
+}
+
+/// Compares what was answered with what is there.
+async fn check(backend: &SqlBackend, tried: &Tried) {
+    let (mut unknown, mut refused) = (0, 0);
+    for (commit, result) in tried {
+        let incarnation = backend.incarnation(&commit.thread).await.unwrap().unwrap();
+        let names: Vec<_> = (0..2)
+            .map(|ordinal| ChunkName {
+                pack: commit.pack,
+                ordinal,
+                locator: 0,
+                len: 0,
+            })
+            .collect();
+        let chunks = backend
+            .chunks(&commit.thread, incarnation, &names)
+            .await
+            .unwrap();
+        let there = chunks.iter().all(Option::is_some);
+        assert!(
+            there || chunks.iter().all(Option::is_none),
+            "a commit is there by half"
+        );
+        if there {
+            let expected: Vec<_> = commit.chunks.iter().cloned().map(Some).collect();
+            assert!(chunks == expected);
+        }
+        let picks = [Pick::At(commit.key.clone())];
+        let rows = backend
+            .get(&commit.thread, &picks, Detail::Bodies)
+            .await
+            .unwrap();
+        match (result, &rows[0]) {
+            (Ok(_), Some(row)) => {
+                assert!(there, "an acknowledged commit is lost");
+                assert_eq!(row.body, commit.body);
+            }
+            (Ok(_), None) => panic!("an acknowledged commit is lost"),
+            (Err(error), _) if error.is_certainly_not_applied() => {
+                refused += 1;
+                assert!(!there, "a commit that was not applied is there: {error}");
+            }
+            (Err(_), _) => unknown += 1,
+        }
+    }
+    println!(
+        "{} tried, {refused} not applied, {unknown} unknown",
+        tried.len()
+    );
+}
+
+/// Runs the chains, with something done to the server meanwhile.
+async fn through(config: SqlConfig, fault: impl AsyncFnOnce(&AtomicU64)) {
+    let backend = Arc::new(SqlBackend::from_config(config).await.unwrap());
+    let done = Arc::new(AtomicU64::new(0));
+    let chains = (0..TASKS).map(|task| tokio::spawn(chain(backend.clone(), task, done.clone())));
+    let chains: Vec<_> = chains.collect();
+    fault(&done).await;
+    let mut tried = Vec::new();
+    for chain in chains {
+        tried.extend(chain.await.unwrap());
+    }
+    assert!(
+        tried.iter().any(|(_, result)| result.is_err()),
+        "nothing went wrong"
+    );
+    check(&backend, &tried).await;
+}
+
+async fn until(done: &AtomicU64, count: u64) {
+    while done.load(Ordering::SeqCst) < count {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// As [`through`], with the server killed and started again.
+async fn killed(url: String, kill: impl FnOnce()) {
+    let config = SqlConfig {
+        pool_timeout_ms: 5_000,
+        ..SqlConfig::new(url)
+    };
+    through(config, async |done| {
+        until(done, 60).await;
+        kill();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_is_killed_loses_nothing() {
+    if Place::postgres().is_none() {
+        return;
+    }
+    let mut server = Postgres::start(Safety::Durable).unwrap();
+    killed(server.url(), || {
+        server.kill();
+        server.restart().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mariadb_that_is_killed_loses_nothing() {
+    if Place::mysql().is_none() {
+        return;
+    }
+    let mut server = MariaDb::start(Safety::Durable).unwrap();
+    killed(server.url(), || {
+        server.kill();
+        server.restart().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_lose_nothing() {
+    let Some(place) = Place::postgres() else {
+        return;
+    };
+    let mut config = place.config();
+    config.url.push_str("?application_name=to_be_cut");
+    through(config, async |done| {
+        for n in 1..8 {
+            until(done, 20 * n).await;
+            place
+                .execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE application_name = 'to_be_cut'",
+                )
+                .await;
+        }
+    })
+    .await;
+    place.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exhausted_pool_says_so() {
+    let Some(place) = Place::postgres() else {
+        return;
+    };
+    let config = SqlConfig {
+        pool: 2,
+        pool_timeout_ms: 200,
+        ..place.config()
+    };
+    let backend = Arc::new(SqlBackend::from_config(config).await.unwrap());
+    let blocked = place.clone();
+    let blocking = tokio::spawn(async move {
+        let block = "BEGIN; LOCK TABLE {checkpoints} IN ACCESS EXCLUSIVE MODE; \
+             SELECT pg_sleep(2); COMMIT";
+        blocked.execute(block).await;
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let commits = (0..6).map(|task| {
+        let backend = backend.clone();
+        tokio::spawn(async move {
+            let commit = commit(task, 0, None);
+            let result = backend.commit(commit.clone()).await;
+            (commit, result)
+        })
+    });
+    let (mut stored, mut refused) = (0, Vec::new());
+    for committed in commits.collect::<Vec<_>>() {
+        let (commit, result) = committed.await.unwrap();
+        match result {
+            Ok(_) => stored += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable);
+                assert!(error.is_retryable() && error.is_certainly_not_applied());
+                assert!(error.message().contains("pool"), "{error}");
+                refused.push(commit.thread);
+            }
+        }
+    }
+    assert_eq!(stored, 2);
+    blocking.await.unwrap();
+    for thread in refused {
+        assert_eq!(backend.incarnation(&thread).await.unwrap(), None);
+    }
+    place.drop().await;
+}
+
+/// Listings hold connections; those that read meanwhile still find one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listings_leave_connections_to_others() {
+    for place in support::each() {
+        let config = SqlConfig {
+            pool: 4,
+            ..place.config()
+        };
+        let backend = Arc::new(SqlBackend::from_config(config).await.unwrap());
+        let mut last = None;
+        for step in 0..400 {
+            let next = commit(
+                0,
+                step,
+                last.as_ref().map(|(c, d): &(Commit, Committed)| (c, *d)),
+            );
+            let committed = backend.commit(next.clone()).await.unwrap();
+            last = Some((next, committed));
+        }
+        let readers = (0..12).map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move {
+                let query = ListRecords {
+                    thread: "thread 0".into(),
+                    namespace: None,
+                    before: None,
+                    limit: None,
+                    hidden: true,
+                    detail: Detail::Keys,
+                };
+                let mut rows = backend.list(query).await.unwrap();
+                let mut count = 0;
+                while let Some(row) = rows.try_next().await.unwrap() {
+                    let picks = [Pick::At(row.record.key)];
+                    backend
+                        .get("thread 0", &picks, Detail::Bodies)
+                        .await
+                        .unwrap();
+                    count += 1;
+                }
+                count
+            })
+        });
+        for reader in readers.collect::<Vec<_>>() {
+            assert_eq!(reader.await.unwrap(), 400);
+        }
+        backend.close().await.unwrap();
+        place.drop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_not_create_tables_works_on_those_of_another() {
+    let Some(place) = Place::postgres() else {
+        return;
+    };
+    let Place::Postgres { url, schema, .. } = &place else {
+        unreachable!("it was asked for PostgreSQL");
+    };
+    let sql = schema_sql(Dialect::Postgres, Some(schema), "chunkpoint_").unwrap();
+    let role = format!("role_{schema}");
+    place
+        .execute(&format!(
+            "{sql}; CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role}; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role};"
+        ))
+        .await;
+    let config = SqlConfig {
+        url: url.replace("postgres@", &format!("{role}@")),
+        ..place.config()
+    };
+    let backend = SqlBuilder::new(config)
+        .setup(Setup::Check)
+        .open()
+        .await
+        .unwrap();
+    let first = commit(0, 0, None);
+    let committed = backend.commit(first.clone()).await.unwrap();
+    let alter = Alter {
+        thread: first.thread.clone(),
+        incarnation: committed.incarnation,
+        time_ms: 1,
+        changes: vec![(
+            RecordRef {
+                key: first.key.clone(),
+                pack: first.pack,
+            },
+            Change::Remove,
+        )],
+    };
+    assert_eq!(backend.alter(alter).await.unwrap(), [Altered::Done]);
+    backend.close().await.unwrap();
+    place
+        .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .await;
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why() {
+    let mut wrong = vec![(
+        SqlConfig::new("sqlite:///no/such/directory/a.db"),
+        "directory",
+    )];
+    if let Some(Place::Postgres { url, .. }) = Place::postgres() {
+        wrong.push((SqlConfig::new(url + "_nowhere"), "no such database"));
+    }
+    if let Some(Place::MySql { url, .. }) = Place::mysql() {
+        let user = url.replace("root@", "root:hunter2@");
+        wrong.push((SqlConfig::new(user), "user or the password"));
+        wrong.push((
+            SqlConfig::new(url.replace("/test", "/nowhere")),
+            "no such database",
+        ));
+    }
+    let mut unreachable = SqlConfig::new("postgres://me:hunter2@127.0.0.1:1/db");
+    unreachable.pool_timeout_ms = 500;
+    wrong.push((unreachable, "no connection was free"));
+    for (config, expected) in wrong {
+        let error = SqlBackend::from_config(config).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.is_certainly_not_applied());
+        assert!(error.message().contains(expected), "{error}");
+        assert!(!format!("{error:?}{error}").contains("hunter2"), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("a.db"),
+        "no database at all, but text ".repeat(100),
+    )
+    .unwrap();
+    let url = format!("sqlite://{}/a.db", dir.path().display());
+    let error = SqlBackend::from_config(SqlConfig::new(url))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+/// Tables of another program are neither used nor touched.
+#[tokio::test]
+async fn tables_of_another_program_are_refused() {
+    for place in support::each() {
+        if let Place::Postgres { schema, .. } = &place {
+            place.execute(&format!("CREATE SCHEMA {schema}")).await;
+        } else if let Place::Sqlite(dir) = &place {
+            std::fs::File::create(dir.path().join("test.db")).unwrap();
+        }
+        place
+            .execute("CREATE TABLE {threads} (post VARCHAR(10))")
+            .await;
+        let error = SqlBackend::from_config(place.config()).await.unwrap_err();
+        assert!(
+            error.message().contains("table_prefix"),
+            "{place:?}: {error}"
+        );
+        place
+            .execute("INSERT INTO {threads} VALUES ('still ours')")
+            .await;
+        place.drop().await;
+    }
+}
