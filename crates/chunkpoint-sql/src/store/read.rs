@@ -69,12 +69,8 @@ impl Inner {
         let item = Path::new(key).item();
         let mut found: HashMap<(PackId, u32), Bytes> = HashMap::with_capacity(names.len());
         for names in names.chunks(AT_ONCE) {
-            let (wanted, mut args) = wanted(self.db.dialect(), names);
+            let (template, mut args) = chunks(self.db.dialect(), names);
             args.push(item.clone().into());
-            let template = format!(
-                "SELECT c.pack, c.ordinal, c.chunk FROM {wanted} JOIN {{item_chunks}} c \
-                 ON c.item = ? AND c.pack = w.pack AND c.ordinal = w.ordinal"
-            );
             for row in self.db.rows(&template, args).await? {
                 let name = (PackId(row.id8(0)?), row.unsigned(1)? as u32);
                 found.insert(name, row.bytes(2)?);
@@ -85,8 +81,9 @@ impl Inner {
     }
 }
 
-/// A table of names of chunks.
-fn wanted(dialect: Dialect, names: &[ChunkName]) -> (String, Args) {
+/// The statement that reads these chunks of an item, and its parameters but the last, which
+/// is the item.
+fn chunks(dialect: Dialect, names: &[ChunkName]) -> (String, Args) {
     if dialect == Dialect::Postgres {
         let packs = names
             .iter()
@@ -96,7 +93,12 @@ fn wanted(dialect: Dialect, names: &[ChunkName]) -> (String, Args) {
             Value::Blobs(packs.collect()),
             Value::Ints(ordinals.collect()),
         ];
-        return ("unnest(?, ?) AS w (pack, ordinal)".into(), args);
+        // OFFSET 0 keeps it from becoming a join: taken for one, an item of many chunks is
+        // read whole, since most have few.
+        let template = "SELECT c.pack, c.ordinal, c.chunk FROM unnest(?, ?) AS w (pack, ordinal) \
+             CROSS JOIN LATERAL (SELECT pack, ordinal, chunk FROM {item_chunks} \
+             WHERE item = ? AND pack = w.pack AND ordinal = w.ordinal OFFSET 0) c";
+        return (template.into(), args);
     }
     let mut args = Args::with_capacity(2 * names.len());
     for name in names {
@@ -108,12 +110,16 @@ fn wanted(dialect: Dialect, names: &[ChunkName]) -> (String, Args) {
             args.extend(args![last.pack.0, i64::from(last.ordinal)]);
         }
     }
-    let table = if dialect == Dialect::Sqlite {
+    let wanted = if dialect == Dialect::Sqlite {
         let rows = crate::dialect::groups(padded, 2);
-        format!("(SELECT column1 AS pack, column2 AS ordinal FROM (VALUES {rows})) AS w")
+        format!("SELECT column1 AS pack, column2 AS ordinal FROM (VALUES {rows})")
     } else {
         let more = " UNION ALL SELECT ?, ?".repeat(padded - 1);
-        format!("(SELECT ? AS pack, ? AS ordinal{more}) AS w")
+        format!("SELECT ? AS pack, ? AS ordinal{more}")
     };
-    (table, args)
+    let template = format!(
+        "SELECT c.pack, c.ordinal, c.chunk FROM ({wanted}) AS w JOIN {{item_chunks}} c \
+         ON c.item = ? AND c.pack = w.pack AND c.ordinal = w.ordinal"
+    );
+    (template, args)
 }

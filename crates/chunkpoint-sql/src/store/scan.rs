@@ -19,7 +19,7 @@ use crate::value::{Args, Value, args};
 /// time holds neither a connection nor a snapshot.
 const PAGE: usize = 256;
 
-/// Namespaces of one page: below the depth at which MySQL stops a recursion (1,000).
+/// Paths of one page of a listing of namespaces.
 const NAMESPACES: i64 = 256;
 
 /// A scan under way.
@@ -108,47 +108,16 @@ impl Listing {
     async fn next(&mut self) -> Result<Option<Vec<Namespace>>> {
         match self.walk.step() {
             None => Ok(None),
-            Some(Step::Heads { from, end }) => self.skipping(from, end).await.map(Some),
+            Some(Step::Heads { from, end }) => self.among(from, end).await.map(Some),
             Some(step @ Step::Within { .. }) => self.one(&step).await.map(Some),
         }
     }
 
-    /// Goes from the first item of a namespace to the first behind all of its items, and so
-    /// on: what databases call a loose index scan, and do not do by themselves.
-    async fn skipping(&mut self, from: Bytes, end: Bytes) -> Result<Vec<Namespace>> {
-        let first = |from: &str| {
-            format!(
-                "SELECT i.path FROM {{items}} i WHERE i.path >= {from} AND i.path < ? AND {LIVES} \
-                 ORDER BY i.path, i.path_hash LIMIT 1"
-            )
-        };
-        // Two NULs end a namespace; its own items go on behind them, and what lies below
-        // it with a label, which does not begin with one.
-        let (nuls, behind) = self.inner.db.dialect().pick(
-            (
-                "instr(s.path, x'0000')",
-                "CAST(substr(s.path, 1, instr(s.path, x'0000')) || x'01' AS BLOB)",
-            ),
-            (
-                "position('\\x0000'::bytea in s.path)",
-                "(substr(s.path, 1, position('\\x0000'::bytea in s.path)) || '\\x01'::bytea)",
-            ),
-            (
-                "LOCATE(x'0000', s.path)",
-                "CONCAT(SUBSTR(s.path, 1, LOCATE(x'0000', s.path)), x'01')",
-            ),
-        );
-        let template = format!(
-            "WITH RECURSIVE skip (path, n) AS (\
-             SELECT ({}), 1 UNION ALL \
-             SELECT ({}), s.n + 1 FROM skip s WHERE s.n < {NAMESPACES} AND {nuls} > 0\
-             ) SELECT path FROM skip WHERE path IS NOT NULL",
-            first("?"),
-            first(behind)
-        );
-        let args = args![from, end.clone(), self.now_ms, end, self.now_ms];
+    /// Namespaces of paths in the index.
+    async fn among(&mut self, from: Bytes, end: Bytes) -> Result<Vec<Namespace>> {
+        let (template, args) = first_of_each(self.inner.db.dialect(), from, end, self.now_ms);
         let rows = self.inner.db.rows(&template, args).await?;
-        let mut found = Vec::with_capacity(rows.len());
+        let mut found: Vec<Namespace> = Vec::with_capacity(rows.len());
         for row in &rows {
             let head = row.bytes(0)?;
             let Some(bytes) = namespace_in(&head) else {
@@ -157,8 +126,10 @@ impl Listing {
                 return Ok(found);
             };
             let namespace = Namespace::from_bytes(bytes)?;
-            self.walk.after_namespace(&namespace);
-            found.push(namespace);
+            if found.last() != Some(&namespace) {
+                self.walk.after_namespace(&namespace);
+                found.push(namespace);
+            }
         }
         if rows.len() < NAMESPACES as usize {
             self.walk.end();
@@ -190,6 +161,47 @@ impl Listing {
             }
         }
     }
+}
+
+/// A statement that gives paths of items that live, at least the first of each of the next
+/// namespaces, and its parameters.
+///
+/// It goes from the first item of a namespace to the first behind all of its items, and so
+/// on: what is called a loose index scan, and what databases do not do by themselves. MySQL
+/// does not do it when told, either: it takes no bound for an index from the row outside of
+/// a subquery, and reads from the start each time. There, it gives the items as they come; the
+/// next statement begins behind the namespace in which it stopped, however large that is.
+fn first_of_each(dialect: Dialect, from: Bytes, end: Bytes, now_ms: i64) -> (String, Args) {
+    let first = |from: &str, limit: i64| {
+        format!(
+            "SELECT i.path FROM {{items}} i WHERE i.path >= {from} AND i.path < ? AND {LIVES} \
+             ORDER BY i.path, i.path_hash LIMIT {limit}"
+        )
+    };
+    let mut args = args![from, end.clone(), now_ms];
+    // Two NULs end a namespace; its own items go on behind them, and what lies below it
+    // with a label, which does not begin with one.
+    let (nuls, behind) = match dialect {
+        Dialect::MySql => return (first("?", NAMESPACES), args),
+        Dialect::Sqlite => (
+            "instr(s.path, x'0000')",
+            "CAST(substr(s.path, 1, instr(s.path, x'0000')) || x'01' AS BLOB)",
+        ),
+        Dialect::Postgres => (
+            "position('\\x0000'::bytea in s.path)",
+            "(substr(s.path, 1, position('\\x0000'::bytea in s.path)) || '\\x01'::bytea)",
+        ),
+    };
+    let template = format!(
+        "WITH RECURSIVE skip (path, n) AS (\
+         SELECT ({}), 1 UNION ALL \
+         SELECT ({}), s.n + 1 FROM skip s WHERE s.n < {NAMESPACES} AND {nuls} > 0\
+         ) SELECT path FROM skip WHERE path IS NOT NULL",
+        first("?", 1),
+        first(behind, 1)
+    );
+    args.extend(args![end, now_ms]);
+    (template, args)
 }
 
 /// What comes in pages, one by one. After an error nothing comes any more.
