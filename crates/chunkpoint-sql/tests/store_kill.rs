@@ -23,7 +23,7 @@ const KILLS: usize = 6;
 const BETWEEN: u64 = 40;
 
 /// A server that can be killed.
-trait Server {
+trait Server: Send {
     fn kill(&mut self);
     fn restart(&mut self);
 }

@@ -204,10 +204,13 @@ fn first_of_each(dialect: Dialect, from: Bytes, end: Bytes, now_ms: i64) -> (Str
     (template, args)
 }
 
+/// The next page, or `None` at the end.
+type NextPage<'a, T> = BoxFuture<'a, Result<Option<Vec<T>>>>;
+
 /// What comes in pages, one by one. After an error nothing comes any more.
 fn in_pages<S: Send + 'static, T: Send + 'static>(
     state: S,
-    next: fn(&mut S) -> BoxFuture<'_, Result<Option<Vec<T>>>>,
+    next: fn(&mut S) -> NextPage<'_, T>,
 ) -> BoxStream<'static, Result<T>> {
     let pages = stream::try_unfold(state, move |mut state| async move {
         let page = next(&mut state).await?;
