@@ -239,6 +239,21 @@ pub(crate) fn is_lost_race(dialect: Dialect, error: &Error) -> bool {
     race && error.is_retryable() && error.is_certainly_not_applied()
 }
 
+/// Whether the connection went with the error.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        // What a server says last before it closes one.
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            code.starts_with("08")
+                || matches!(&*code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+                || matches!(mysql_number(&**database), 1053 | 1077 | 1079 | 1927 | 4031)
+        }
+        _ => false,
+    }
+}
+
 /// Whether a row of the same key was there already.
 pub(crate) fn is_duplicate(error: &Error) -> bool {
     error.message() == DUPLICATE

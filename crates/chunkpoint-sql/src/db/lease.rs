@@ -12,6 +12,7 @@ use sqlx::{Connection as _, Database, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::SqlConfig;
+use crate::error::is_lost;
 
 /// A connection that has waited so long is asked whether it is still there.
 const TRUSTED: Duration = Duration::from_secs(30);
@@ -92,6 +93,14 @@ impl<DB: Database> Leases<DB> {
         })
     }
 
+    /// Closes the connections that wait: one was lost, and they are likely to be as well.
+    pub(super) fn forget(&self) {
+        let lost = std::mem::take(&mut *self.waiting());
+        for (connection, _) in lost {
+            drop(connection.detach());
+        }
+    }
+
     /// Asks to hold a connection for as long as what this gives is kept.
     ///
     /// # Errors
@@ -135,12 +144,7 @@ impl<DB: Database> Lease<DB> {
     /// Ends the lease after a call that came to its end, and passes on its result.
     pub(crate) fn give_back<T>(mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         match &result {
-            // Those that wait are likely to be lost as well.
-            Err(error) if is_lost(error) => {
-                let lost = std::mem::take(&mut *self.leases.waiting());
-                lost.into_iter()
-                    .for_each(|(connection, _)| drop(connection.detach()));
-            }
+            Err(error) if is_lost(error) => self.leases.forget(),
             // The server answered, if only with an error: the connection is in order.
             Ok(_) | Err(sqlx::Error::Database(_)) => {
                 if let Some(connection) = self.connection.take()
@@ -153,19 +157,6 @@ impl<DB: Database> Lease<DB> {
             Err(_) => {}
         }
         result
-    }
-}
-
-/// Whether an error says that the connection has come to its end: it broke, or the server
-/// said goodbye (SQLSTATE classes 08, connection exception, and 57P, operator
-/// intervention).
-pub(super) fn is_lost(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
-        _ => false,
     }
 }
 

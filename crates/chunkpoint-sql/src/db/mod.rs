@@ -24,7 +24,7 @@ pub(crate) use self::driver::How;
 pub(crate) use self::lease::{Hold, Leases};
 pub(crate) use self::tx::Tx;
 use crate::dialect::{Dialect, Sql};
-use crate::error::{Stage, from_sqlx};
+use crate::error::{Stage, from_sqlx, is_lost};
 use crate::value::{Args, Row};
 
 /// The connections of one database.
@@ -86,7 +86,7 @@ impl Db {
     pub(crate) async fn rows(&self, template: &str, args: Args) -> Result<Vec<Row>> {
         let text = self.sql.text(template);
         match self.rows_once(&text, args.clone()).await {
-            Err(error) if lease::is_lost(&error) => {
+            Err(error) if is_lost(&error) => {
                 tracing::debug!(%error, "a connection was lost; trying another one");
                 self.rows_once(&text, args).await
             }
@@ -157,6 +157,11 @@ impl Db {
     pub(crate) async fn hold(&self) -> Result<Hold> {
         let hold = with_leases!(&self.pools, readers, leases => leases.hold().await);
         hold.map_err(|error| self.error(Stage::Before, error))
+    }
+
+    /// Closes the connections that wait, after one was lost.
+    fn forget(&self) {
+        with_leases!(&self.pools, readers, leases => leases.forget());
     }
 
     /// Whether there is only one connection.

@@ -9,7 +9,7 @@ use chunkpoint_core::{Error, Result};
 use super::driver::How;
 use super::lease::Lease;
 use super::{Db, Pools, Side};
-use crate::error::{Stage, from_sqlx};
+use crate::error::{Stage, from_sqlx, is_lost};
 use crate::value::{Args, Row};
 
 /// A transaction under way. One that is dropped closes its connection, which undoes it.
@@ -42,26 +42,37 @@ macro_rules! with_lease {
 }
 
 impl Tx {
+    /// Begins one. A connection that turns out to be lost is replaced once.
     pub(super) async fn begin(db: &Db, side: Side, statement: &'static str) -> Result<Self> {
-        let before = |error| from_sqlx(db.dialect(), Stage::Before, error);
+        let begun = match Self::begin_once(db, side, statement).await {
+            Err(error) if is_lost(&error) => {
+                db.forget();
+                Self::begin_once(db, side, statement).await
+            }
+            begun => begun,
+        };
+        begun.map_err(|error| from_sqlx(db.dialect(), Stage::Before, error))
+    }
+
+    async fn begin_once(db: &Db, side: Side, statement: &'static str) -> sqlx::Result<Self> {
         #[cfg(not(feature = "sqlite"))]
         let _ = side; // Only SQLite's connections differ.
         let lease = match &db.pools {
             #[cfg(feature = "sqlite")]
             Pools::Sqlite { readers, writer } => {
                 let leases = if side == Side::Reads { readers } else { writer };
-                AnyLease::Sqlite(leases.take().await.map_err(before)?)
+                AnyLease::Sqlite(leases.take().await?)
             }
             #[cfg(feature = "postgres")]
-            Pools::Postgres(leases) => AnyLease::Postgres(leases.take().await.map_err(before)?),
+            Pools::Postgres(leases) => AnyLease::Postgres(leases.take().await?),
             #[cfg(feature = "mysql")]
-            Pools::MySql(leases) => AnyLease::MySql(leases.take().await.map_err(before)?),
+            Pools::MySql(leases) => AnyLease::MySql(leases.take().await?),
         };
         let mut tx = Self {
             db: db.clone(),
             lease,
         };
-        tx.control(statement).await.map_err(before)?;
+        tx.control(statement).await?;
         Ok(tx)
     }
 

@@ -39,6 +39,7 @@ pub mod concurrency;
 pub mod expect;
 pub mod get_list;
 pub mod ids;
+pub mod random;
 pub mod reclaim;
 pub mod reput;
 pub mod sizes;
