@@ -2,7 +2,8 @@
 //!
 //! A store backend keeps *items* under (namespace, key). It never decides what a
 //! filter means or what a patch does; values, filters, paging, time-to-live and
-//! batches are the engine's.
+//! batches are the engine's. What every match of a filter fulfils it may be told, as a
+//! [`Predicate`], to read less.
 //!
 //! # The words
 //!
@@ -47,6 +48,8 @@ use serde_json::{Map, Value};
 use crate::backend::{Capabilities, ChunkName, PackId};
 use crate::error::{Error, Result, quote};
 use crate::types::{MAX_ID_BYTES, check_id};
+
+pub use crate::store::filter::{Comparison, Predicate, Scalar};
 
 /// Write ids that a row remembers, its version among them.
 pub const REMEMBERED: usize = 4;
@@ -279,6 +282,9 @@ pub struct ScanItems {
     pub after: Option<ItemKey>,
     /// How many the reader is likely to take: a hint for how much to read at once.
     pub likely: Option<usize>,
+    /// A row whose value certainly does not fulfil this is not wanted: a hint for a
+    /// backend that keeps values in a form it can search.
+    pub matching: Option<Arc<Predicate>>,
 }
 
 /// Which namespaces to list, in order.
@@ -355,6 +361,8 @@ pub trait StoreBackend: Send + Sync + fmt::Debug + fmt::Display + 'static {
     ///   goes or changes meanwhile may be given as it was or as it is, or not.
     /// * Only namespaces at or below the prefix are looked at: label by label, so that
     ///   `["a"]` does not match `["ab"]`.
+    /// * A row may be left out if its value does not fulfil `matching`, and only then: one
+    ///   whose value the backend does not have, or has not as it is now, is given.
     async fn scan(&self, query: ScanItems) -> Result<BoxStream<'static, Result<ItemRow>>>;
 
     /// Lists namespaces that have an item which has not expired.

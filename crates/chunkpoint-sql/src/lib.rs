@@ -30,6 +30,7 @@ mod dialect;
 mod error;
 mod names;
 mod schema;
+mod store;
 mod value;
 
 pub use backend::SqlBackend;

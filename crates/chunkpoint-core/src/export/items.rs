@@ -44,8 +44,7 @@ pub(super) async fn scan(
         .backend()
         .scan(ScanItems {
             prefix: prefix.clone(),
-            after: None,
-            likely: None,
+            ..ScanItems::default()
         })
         .await
 }

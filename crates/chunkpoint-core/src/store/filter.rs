@@ -1,11 +1,15 @@
 //! The filter language of [`Search`](super::Search).
 
+mod predicate;
+
 use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, quote};
 use crate::json::{compare_numbers, equal};
+
+pub use predicate::{Comparison, Predicate, Scalar};
 
 /// The operators of a field.
 const OPERATORS: &[&str] = &[

@@ -27,7 +27,7 @@
 
 mod batch;
 mod copy;
-mod filter;
+pub(crate) mod filter;
 mod patch;
 mod read;
 mod search;

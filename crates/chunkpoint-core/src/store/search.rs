@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
@@ -37,6 +38,7 @@ impl Store {
             prefix: search.prefix.clone(),
             after: search.after.clone(),
             likely: (search.order == Order::Key).then_some(wanted),
+            matching: search.filter.predicate().map(Arc::new),
         };
         let mut rows = self.backend.scan(query).await?;
         let mut best = Best::new(search.order, wanted);

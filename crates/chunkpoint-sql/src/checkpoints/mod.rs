@@ -24,6 +24,7 @@ use chunkpoint_core::backend::{
     Detail, Incarnation, ListCondemned, ListRecords, ListThreads, Pick, PutWrites, Reclaim,
     Reclaimed, RecordRow,
 };
+use chunkpoint_core::store_backend::StoreBackend;
 use futures::stream::BoxStream;
 
 pub(crate) use self::ended::purge_in_background;
@@ -46,6 +47,10 @@ fn in_namespace(namespace: &str) -> (&'static str, [Value; 2]) {
 impl CheckpointBackend for SqlBackend {
     fn capabilities(&self) -> Capabilities {
         self.inner().capabilities().clone()
+    }
+
+    fn store(self: Arc<Self>) -> Option<Arc<dyn StoreBackend>> {
+        Some(self)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed> {

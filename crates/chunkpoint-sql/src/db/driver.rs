@@ -30,6 +30,10 @@ pub(crate) trait Driver: Database + sqlx::database::HasStatementCache {
     fn row(row: Self::Row) -> Row;
     /// How many rows a statement changed.
     fn changed(result: &Self::QueryResult) -> u64;
+    /// The *last inserted id* of MySQL, which a statement can set; else 0.
+    fn noted(_: &Self::QueryResult) -> u64 {
+        0
+    }
 }
 
 #[cfg(feature = "sqlite")]
@@ -112,6 +116,10 @@ impl Driver for sqlx::MySql {
     fn changed(result: &Self::QueryResult) -> u64 {
         result.rows_affected()
     }
+
+    fn noted(result: &Self::QueryResult) -> u64 {
+        result.last_insert_id()
+    }
 }
 
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
@@ -157,6 +165,17 @@ where
 
     /// Runs a statement, and tells how many rows it changed.
     pub(super) async fn run(&mut self, text: &Arc<str>, args: Args, how: How) -> sqlx::Result<u64> {
+        let changed = self.change(text, args, how).await;
+        changed.map(|(changed, _)| changed)
+    }
+
+    /// Runs a statement, and tells how many rows it changed and what it noted.
+    pub(super) async fn change(
+        &mut self,
+        text: &Arc<str>,
+        args: Args,
+        how: How,
+    ) -> sqlx::Result<(u64, u64)> {
         let result = if how == How::Literal {
             let text = literal::fill(text, &args);
             let run = sqlx::raw_sql(AssertSqlSafe(text)).execute(self.connection());
@@ -167,7 +186,7 @@ where
             let query = query.persistent(how == How::Prepared);
             query.execute(self.connection()).await?
         };
-        Ok(DB::changed(&result))
+        Ok((DB::changed(&result), DB::noted(&result)))
     }
 
     /// Runs statements without parameters, as they stand.

@@ -116,10 +116,17 @@ impl Db {
 
     /// As [`call`](Self::call), and tells how many rows it changed.
     pub(crate) async fn change(&self, template: &str, args: Args) -> Result<u64> {
+        let changed = self.noting(template, args).await;
+        changed.map(|(changed, _)| changed)
+    }
+
+    /// As [`change`](Self::change), and tells the *last inserted id* as well, which a
+    /// statement of MySQL can set.
+    pub(crate) async fn noting(&self, template: &str, args: Args) -> Result<(u64, u64)> {
         let text = self.sql.text(template);
         with_leases!(&self.pools, writer, leases => {
             let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
-            let changed = lease.run(&text, args, self.how).await;
+            let changed = lease.change(&text, args, self.how).await;
             lease.give_back(changed).map_err(|e| self.error(Stage::Deciding, e))
         })
     }

@@ -13,11 +13,18 @@ use crate::names::Place;
 use crate::value::args;
 
 /// Steps from nothing to the newest version, in order; the first makes version 1.
-const MIGRATIONS: &[[&str; 3]] = &[[
-    include_str!("sqlite.sql"),
-    include_str!("postgres.sql"),
-    include_str!("mysql.sql"),
-]];
+const MIGRATIONS: &[[&str; 3]] = &[
+    [
+        include_str!("sqlite.sql"),
+        include_str!("postgres.sql"),
+        include_str!("mysql.sql"),
+    ],
+    [
+        include_str!("store_sqlite.sql"),
+        include_str!("store_postgres.sql"),
+        include_str!("store_mysql.sql"),
+    ],
+];
 
 /// The newest version.
 const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 use std::str::FromStr;
+pub(crate) mod proxy;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -136,8 +138,10 @@ impl Place {
             }
             Self::MySql { .. } => {
                 self.execute(
-                    "DROP VIEW IF EXISTS {history}; DROP TABLE IF EXISTS {schema_version}, \
-                     {threads}, {ended}, {checkpoints}, {chunks}, {writes}",
+                    "DROP VIEW IF EXISTS {history}, {store}; \
+                     DROP TABLE IF EXISTS {schema_version}, \
+                     {threads}, {ended}, {checkpoints}, {chunks}, {writes}, \
+                     {items}, {item_packs}, {item_chunks}",
                 )
                 .await;
             }

@@ -101,6 +101,7 @@ macro_rules! store_backend_suite_list {
                 a_long_scan_gives_everything_once
                 what_stays_is_given_exactly_once
                 a_dropped_scan_locks_nothing
+                what_may_match_is_given
                 a_scan_of_nothing_gives_nothing
                 namespaces_come_once_in_order
                 namespaces_have_a_living_item
