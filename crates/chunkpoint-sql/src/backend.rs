@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use chunkpoint_core::backend::Capabilities;
 use chunkpoint_core::{Error, ErrorKind, Result};
+use futures::future::BoxFuture;
 
 use crate::builder::SqlBuilder;
 use crate::config::SqlConfig;
 use crate::db::Db;
 use crate::dialect::Dialect;
 use crate::error::{closed, is_lost_race};
+use crate::orphans::Orphans;
 
 /// Checkpoints in an SQL database.
 pub struct SqlBackend {
@@ -26,6 +28,7 @@ pub(crate) struct Inner {
     capabilities: Capabilities,
     shown: String,
     closed: AtomicBool,
+    orphans: Arc<Orphans>,
 }
 
 impl Inner {
@@ -35,6 +38,7 @@ impl Inner {
             capabilities,
             shown,
             closed: AtomicBool::new(false),
+            orphans: Orphans::new(),
         }
     }
 
@@ -141,6 +145,34 @@ impl SqlBackend {
             return Err(closed());
         }
         Ok(self.inner.clone())
+    }
+
+    /// As [`open`](Self::open), once everything is decided that callers who have gone left
+    /// undecided for a thread; for all threads, if none is named.
+    pub(crate) async fn settled(&self, thread: Option<&str>) -> Result<Arc<Inner>> {
+        let inner = self.open()?;
+        inner.orphans.decided(thread).await;
+        Ok(inner)
+    }
+
+    /// Runs a mutation of a thread to its end, whether its caller waits for it or not.
+    pub(crate) async fn mutate<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        thread: &Arc<str>,
+        work: impl FnOnce(Arc<Inner>) -> BoxFuture<'static, Result<T>>,
+    ) -> Result<T> {
+        let inner = self.settled(Some(thread)).await?;
+        let (caller, task) = inner.orphans.halves(thread);
+        let work = work(inner);
+        let done = to_its_end(operation, async move {
+            let done = work.await;
+            drop(task);
+            done
+        });
+        let done = done.await;
+        drop(caller);
+        done
     }
 }
 

@@ -29,6 +29,7 @@ mod db;
 mod dialect;
 mod error;
 mod names;
+mod orphans;
 mod schema;
 mod store;
 mod value;

@@ -25,10 +25,11 @@ use chunkpoint_core::backend::{
     Reclaimed, RecordRow,
 };
 use chunkpoint_core::store_backend::StoreBackend;
+use futures::FutureExt;
 use futures::stream::BoxStream;
 
 pub(crate) use self::ended::purge_in_background;
-use crate::backend::{SqlBackend, to_its_end};
+use crate::backend::{Inner, SqlBackend};
 use crate::names::Key;
 use crate::value::Value;
 
@@ -54,8 +55,9 @@ impl CheckpointBackend for SqlBackend {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed> {
-        let inner = self.open()?;
-        to_its_end("commit", async move { inner.commit(&commit).await }).await
+        let thread = commit.thread.clone();
+        let work = |inner: Arc<Inner>| async move { inner.commit(&commit).await }.boxed();
+        self.mutate("commit", &thread, work).await
     }
 
     async fn get(
@@ -64,12 +66,16 @@ impl CheckpointBackend for SqlBackend {
         picks: &[Pick],
         detail: Detail,
     ) -> Result<Vec<Option<RecordRow>>> {
-        let read = self.open()?.get(thread, picks, detail).await;
+        let read = self
+            .settled(Some(thread))
+            .await?
+            .get(thread, picks, detail)
+            .await;
         read.map_err(|error| error.operation("get"))
     }
 
     async fn list(&self, query: ListRecords) -> Result<BoxStream<'static, Result<RecordRow>>> {
-        let read = self.open()?.list(query).await;
+        let read = self.settled(Some(&query.thread)).await?.list(query).await;
         read.map_err(|error| error.operation("list"))
     }
 
@@ -79,50 +85,66 @@ impl CheckpointBackend for SqlBackend {
         incarnation: Incarnation,
         names: &[ChunkName],
     ) -> Result<Vec<Option<Bytes>>> {
-        let read = self.open()?.chunks(thread, incarnation, names).await;
+        let read = self
+            .settled(Some(thread))
+            .await?
+            .chunks(thread, incarnation, names)
+            .await;
         read.map_err(|error| error.operation("chunks"))
     }
 
     async fn put_writes(&self, writes: PutWrites) -> Result<()> {
-        let inner = self.open()?;
-        to_its_end("put_writes", async move { inner.put_writes(&writes).await }).await
+        let thread = writes.thread.clone();
+        let work = |inner: Arc<Inner>| async move { inner.put_writes(&writes).await }.boxed();
+        self.mutate("put_writes", &thread, work).await
     }
 
     async fn alter(&self, alter: Alter) -> Result<Vec<Altered>> {
-        let inner = self.open()?;
-        to_its_end("alter", async move { inner.alter(&alter).await }).await
+        let thread = alter.thread.clone();
+        let work = |inner: Arc<Inner>| async move { inner.alter(&alter).await }.boxed();
+        self.mutate("alter", &thread, work).await
     }
 
     async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>> {
-        let read = self.open()?.condemned(&query).await;
+        let read = self
+            .settled(Some(&query.thread))
+            .await?
+            .condemned(&query)
+            .await;
         read.map_err(|error| error.operation("condemned"))
     }
 
     async fn reclaim(&self, reclaim: Reclaim) -> Result<Reclaimed> {
-        let inner = self.open()?;
-        to_its_end("reclaim", async move { inner.reclaim(&reclaim).await }).await
+        let thread = reclaim.thread.clone();
+        let work = |inner: Arc<Inner>| async move { inner.reclaim(&reclaim).await }.boxed();
+        self.mutate("reclaim", &thread, work).await
     }
 
     async fn delete_thread(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
-        let (inner, thread): (_, Arc<str>) = (self.open()?, thread.into());
-        let delete = async move { inner.delete_thread(&thread, incarnation).await };
-        to_its_end("delete_thread", delete).await
+        let thread: Arc<str> = thread.into();
+        let name = thread.clone();
+        let work = |inner: Arc<Inner>| {
+            async move { inner.delete_thread(&name, incarnation).await }.boxed()
+        };
+        self.mutate("delete_thread", &thread, work).await
     }
 
     async fn copy_thread(&self, source: &str, target: &str, fresh: Incarnation) -> Result<()> {
-        let inner = self.open()?;
         let (source, target): (Arc<str>, Arc<str>) = (source.into(), target.into());
-        let copy = async move { inner.copy_thread(&source, &target, fresh).await };
-        to_its_end("copy_thread", copy).await
+        let name = target.clone();
+        let work = |inner: Arc<Inner>| {
+            async move { inner.copy_thread(&source, &name, fresh).await }.boxed()
+        };
+        self.mutate("copy_thread", &target, work).await
     }
 
     async fn incarnation(&self, thread: &str) -> Result<Option<Incarnation>> {
-        let read = self.open()?.incarnation(thread).await;
+        let read = self.settled(Some(thread)).await?.incarnation(thread).await;
         read.map_err(|error| error.operation("incarnation"))
     }
 
     async fn threads(&self, query: ListThreads) -> Result<Vec<Arc<str>>> {
-        let read = self.open()?.threads(query).await;
+        let read = self.settled(None).await?.threads(query).await;
         read.map_err(|error| error.operation("threads"))
     }
 
