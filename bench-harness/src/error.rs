@@ -34,6 +34,17 @@ pub enum Error {
         /// What it said.
         source: chunkpoint_core::Error,
     },
+    /// A database failed at what the harness itself asked of it.
+    #[error("{what}: {source}")]
+    Database {
+        /// What was attempted.
+        what: &'static str,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+    /// A server that has to be there is not.
+    #[error("{0}, and is required")]
+    Missing(chunkpoint_testkit::services::Missing),
     /// What was read is not what was written.
     #[error("verification failed: {0}")]
     Wrong(String),

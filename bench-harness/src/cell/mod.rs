@@ -14,12 +14,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use chunkpoint_core::backend::Durability;
-
 use crate::error::Result;
 use crate::measure::{Io, Latency, Phase, Recorder, Series};
 use crate::scenario::{Model, Scenario};
-use crate::subject::{BackendKind, Footprint, Variant};
+use crate::subject::{BackendKind, Footprint, Site, Variant};
 use crate::workload::{TraceFile, Workload};
 
 pub use parent::{CellReport, run};
@@ -43,14 +41,18 @@ pub enum Stage {
     Read,
     /// Reads back every state that the model says, and compares.
     Verify,
+    /// Counts what a step sends to a server.
+    Wire,
 }
 
 impl Stage {
     /// The stages of a cell, in their order.
-    pub fn of(model: &Model, variant: Variant) -> Vec<Self> {
+    pub fn of(model: &Model, backend: BackendKind, variant: Variant) -> Vec<Self> {
         let mut stages = match model {
             Model::Replay(_) => vec![Self::Write, Self::Read, Self::Verify],
             Model::SingleSession(_) => vec![Self::Write, Self::Cold, Self::Read, Self::Verify],
+            // Every answer is compared as it is given.
+            Model::ConcurrentLoad(_) => vec![Self::Write, Self::Read],
             // Its states are gone by the time a second process could look.
             Model::Retention(_) => vec![Self::Write],
             Model::LongTermStore(_) => match variant {
@@ -61,6 +63,11 @@ impl Stage {
                 _ => vec![Self::Fill, Self::Write],
             },
         };
+        let appends = matches!(model, Model::SingleSession(_)) && variant == Variant::Default;
+        if backend.is_server() && appends {
+            // The last, as it goes on with the thread.
+            stages.push(Self::Wire);
+        }
         if variant == Variant::Floor {
             // Bytes without meaning cannot be verified.
             stages.retain(|stage| *stage != Self::Verify);
@@ -76,6 +83,7 @@ impl Stage {
             Self::Cold => "cold",
             Self::Read => "read",
             Self::Verify => "verify",
+            Self::Wire => "wire",
         }
     }
 }
@@ -97,18 +105,14 @@ pub enum Sampling {
 pub struct Job {
     /// The scenario, scaled as asked.
     pub scenario: Scenario,
-    /// Where.
-    pub backend: BackendKind,
-    /// How durable.
-    pub durability: Durability,
+    /// Where, and how durable.
+    pub site: Site,
     /// What.
     pub variant: Variant,
     /// Which parts; those of one process.
     pub stages: Vec<Stage>,
     /// Which states.
     pub sampling: Sampling,
-    /// The directory of the data.
-    pub store: PathBuf,
     /// The directory of the ledger and of what else the harness needs meanwhile.
     pub desk: PathBuf,
     /// The trace instead of the scenario's workload.

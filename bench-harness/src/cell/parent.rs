@@ -57,7 +57,10 @@ pub fn run(job: &Job) -> Result<CellReport> {
         storage: None,
         failures: Vec::new(),
     };
-    let title = format!("{} · {} · {}", job.scenario.name, job.backend, job.variant);
+    let title = format!(
+        "{} · {} · {}",
+        job.scenario.name, job.site.kind, job.variant
+    );
     let mut display = Display::new(&title);
     for stages in processes(job) {
         let report = run_child(
@@ -96,7 +99,7 @@ pub fn run(job: &Job) -> Result<CellReport> {
 
 /// The stages of each process.
 fn processes(job: &Job) -> Vec<Vec<Stage>> {
-    if job.backend == BackendKind::Memory {
+    if job.site.kind == BackendKind::Memory {
         // What is in memory ends with the process, so there is only one.
         let mut stages = job.stages.clone();
         stages.retain(|stage| *stage != Stage::Cold);

@@ -179,7 +179,32 @@ pub const CELL: &[Figure] = &[
     (
         "cold_tail_round_trips",
         Unit::Count,
-        "backend calls of a cold tail read",
+        "round trips of a cold tail read to a server; elsewhere backend calls",
+    ),
+    (
+        "wire_put_round_trips_mean",
+        Unit::Ratio,
+        "round trips to the server for an append to the long thread, mean",
+    ),
+    (
+        "wire_put_bytes_sent_mean",
+        Unit::Bytes,
+        "bytes sent to the server for an append to the long thread, mean",
+    ),
+    (
+        "wire_put_bytes_received_mean",
+        Unit::Bytes,
+        "bytes received from it for that, mean",
+    ),
+    (
+        "load_per_s",
+        Unit::Ratio,
+        "loads a second, all clients together",
+    ),
+    (
+        "at_rest_uncompacted_bytes",
+        Unit::Bytes,
+        "bytes at rest before the database was told to give back what it can",
     ),
     (
         "cold_tail_reads",

@@ -7,6 +7,7 @@ mod machine;
 mod process;
 mod recorder;
 mod series;
+mod wire;
 
 pub use clock::{date, timestamp, unix_millis};
 pub use heap::{Heap, heap};
@@ -15,3 +16,4 @@ pub use machine::{Environment, Revision, filesystem_of};
 pub use process::{ProcessMemory, cpu_time, process_memory, reset_peak};
 pub use recorder::{Io, Memory, Phase, PhaseName, Recorder};
 pub use series::{Sample, Series};
+pub use wire::Wire;

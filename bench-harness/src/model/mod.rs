@@ -1,5 +1,6 @@
 //! What is done with a variant: the procedures of the scenarios.
 
+mod concurrent;
 mod items;
 mod pair;
 mod reads;
@@ -8,6 +9,7 @@ mod retention;
 mod session;
 mod verify;
 mod warm_up;
+mod wire;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -63,43 +65,82 @@ impl<'a> Bench<'a> {
     /// What the variant or the system says; wrong answers are not errors but in
     /// [`wrong`](Self::wrong).
     pub async fn run(&mut self, stage: Stage) -> Result<()> {
+        // Futures on the heap: in one another, theirs would be too deep for the compiler.
         match (&self.job.scenario.model, stage) {
-            (Model::Replay(model), Stage::Write) => replay::write(self, model).await,
-            (Model::Replay(model), Stage::Read) => replay::read(self, model).await,
-            (Model::Replay(_), Stage::Verify) => verify::every_state(self, usize::MAX).await,
-            (Model::SingleSession(model), Stage::Write) => session::write(self, model).await,
-            (Model::SingleSession(model), Stage::Cold) => session::cold(self, model).await,
-            (Model::SingleSession(model), Stage::Read) => session::read(self, model).await,
-            (Model::SingleSession(model), Stage::Verify) => {
-                verify::every_state(self, model.verified_states).await
+            (Model::Replay(model), Stage::Write) => Box::pin(replay::write(self, model)).await,
+            (Model::Replay(model), Stage::Read) => Box::pin(replay::read(self, model)).await,
+            (Model::Replay(_), Stage::Verify) => {
+                Box::pin(verify::every_state(self, usize::MAX)).await
             }
-            (Model::Retention(model), Stage::Write) => retention::run(self, model).await,
-            (Model::LongTermStore(model), Stage::Fill) => items::fill(self, model).await,
-            (Model::LongTermStore(model), Stage::Write) => items::write(self, model).await,
-            (Model::LongTermStore(model), Stage::Verify) => items::verify(self, model).await,
-            (Model::LongTermStore(model), Stage::Cold) => items::cold(self, model).await,
-            (Model::Replay(_), Stage::Cold)
+            (Model::SingleSession(model), Stage::Write) => {
+                Box::pin(session::write(self, model)).await
+            }
+            (Model::SingleSession(model), Stage::Cold) => {
+                Box::pin(session::cold(self, model)).await
+            }
+            (Model::SingleSession(model), Stage::Read) => {
+                Box::pin(session::read(self, model)).await
+            }
+            (Model::SingleSession(model), Stage::Verify) => {
+                Box::pin(verify::every_state(self, model.verified_states)).await
+            }
+            (Model::Retention(model), Stage::Write) => Box::pin(retention::run(self, model)).await,
+            (Model::SingleSession(_), Stage::Wire) => Box::pin(wire::count(self)).await,
+            (Model::ConcurrentLoad(_), Stage::Write) => Box::pin(concurrent::write(self)).await,
+            (Model::ConcurrentLoad(model), Stage::Read) => {
+                Box::pin(concurrent::read(self, model)).await
+            }
+            (Model::LongTermStore(model), Stage::Fill) => Box::pin(items::fill(self, model)).await,
+            (Model::LongTermStore(model), Stage::Write) => {
+                Box::pin(items::write(self, model)).await
+            }
+            (Model::LongTermStore(model), Stage::Verify) => {
+                Box::pin(items::verify(self, model)).await
+            }
+            (Model::LongTermStore(model), Stage::Cold) => Box::pin(items::cold(self, model)).await,
+            (Model::Replay(_), Stage::Cold | Stage::Wire)
             | (Model::Replay(_) | Model::SingleSession(_), Stage::Fill)
-            | (Model::Retention(_) | Model::LongTermStore(_), _) => Ok(()),
+            | (Model::Retention(_) | Model::LongTermStore(_) | Model::ConcurrentLoad(_), _) => {
+                Ok(())
+            }
         }
     }
 
     /// The cell's storage of this name.
-    fn store(&mut self, name: &'static str) -> Store {
-        let job = self.job;
-        let provision = || Store::provision(job.backend, job.store.join(name), job.durability);
-        self.stores.entry(name).or_insert_with(provision).clone()
+    fn store(&mut self, name: &'static str) -> Result<Store> {
+        if let Some(store) = self.stores.get(name) {
+            return Ok(store.clone());
+        }
+        let store = Store::provision(&self.job.site, name)?;
+        self.stores.insert(name, store.clone());
+        Ok(store)
     }
 
     /// Opens the variant on the cell's storage, as a phase.
-    fn provision(&mut self) -> Result<Opened> {
-        self.provision_with(&self.job.scenario.settings)
+    async fn provision(&mut self) -> Result<Opened> {
+        let (own, leader) = (self.store(OWN)?, self.store(LEADER)?);
+        self.open_stores(&own, &leader, &self.job.scenario.settings)
+            .await
     }
 
-    fn provision_with(&mut self, settings: &EngineSettings) -> Result<Opened> {
-        let (own, leader) = (self.store(OWN), self.store(LEADER));
+    /// The same with other settings, and a count of what goes over the wire where there is
+    /// one. The floor follows what the engine stores, so that is counted there.
+    async fn provision_counted(&mut self, settings: &EngineSettings) -> Result<Opened> {
+        let (mut own, leader) = (self.store(OWN)?, self.store(LEADER)?);
+        if self.job.variant != Variant::Floor {
+            own = own.through_wire().await?;
+        }
+        self.open_stores(&own, &leader, settings).await
+    }
+
+    async fn open_stores(
+        &mut self,
+        own: &Store,
+        leader: &Store,
+        settings: &EngineSettings,
+    ) -> Result<Opened> {
         let open = self.recorder.begin(PhaseName::Provision);
-        let opened = open_on(self.job.variant, &own, &leader, settings);
+        let opened = open_on(self.job.variant, own, leader, settings).await;
         self.recorder.end(open);
         opened
     }
@@ -168,10 +209,24 @@ impl<'a> Bench<'a> {
         let open = self.recorder.begin(PhaseName::Footprint);
         self.io = Some(opened.io());
         let closed = opened.close().await;
-        let footprint = self.store(OWN).footprint();
+        let footprint = self.store(OWN)?.footprint().await;
         self.recorder.end(open);
         closed?;
         self.book_footprint(footprint?);
+        Ok(())
+    }
+
+    /// The same, once the storage has given back what it can.
+    async fn footprint_compacted(&mut self, opened: &Opened) -> Result<()> {
+        self.footprint(opened).await?;
+        let store = self.store(OWN)?;
+        if let Some(by) = store.compact().await? {
+            let before = self.storage.map(|storage| storage.bytes as f64);
+            self.recorder.figure("at_rest_uncompacted_bytes", before);
+            self.recorder
+                .note(format!("at rest and live bytes are after {by}"));
+            self.book_footprint(store.footprint().await?);
+        }
         Ok(())
     }
 
@@ -197,15 +252,17 @@ impl<'a> Bench<'a> {
 }
 
 /// Opens a variant; the floor with an engine beside it.
-fn open_on(
+async fn open_on(
     variant: Variant,
     store: &Store,
     leader_store: &Store,
     settings: &EngineSettings,
 ) -> Result<Opened> {
-    let subject = subject::open(variant, store, settings)?;
+    let subject = Box::pin(subject::open(variant, store, settings)).await?;
     let leader = match variant {
-        Variant::Floor => Some(subject::open(Variant::Default, leader_store, settings)?),
+        Variant::Floor => {
+            Some(Box::pin(subject::open(Variant::Default, leader_store, settings)).await?)
+        }
         _ => None,
     };
     Ok(Opened::new(subject, leader))

@@ -20,7 +20,7 @@ use crate::workload::{Conversation, Conversations};
 /// Commits everything, with as many clients as the scenario says.
 pub(super) async fn write(bench: &mut Bench<'_>, _: &Replay) -> Result<()> {
     warm_up(bench).await?;
-    let opened = bench.provision()?;
+    let opened = bench.provision().await?;
     let open = bench.recorder.begin(PhaseName::Prepare);
     let clients = bench.job.scenario.load.clients;
     let shared = Arc::new(Shared {
@@ -134,7 +134,7 @@ pub(super) async fn read(bench: &mut Bench<'_>, model: &Replay) -> Result<()> {
         *step = entry.step.max(*step);
     }
     for op in [Op::Tail, Op::Load] {
-        let opened = bench.provision()?;
+        let opened = bench.provision().await?;
         let open = bench.recorder.begin(PhaseName::Measure);
         let teller = Teller::new(op.name(), last.len() as u64);
         let mut reads = Reads::new(op);

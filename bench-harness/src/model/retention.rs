@@ -21,7 +21,7 @@ const SERIES: &str = "steps";
 /// grace period held back, checks what is kept, and weighs it.
 pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> {
     warm_up(bench).await?;
-    let opened = bench.provision()?;
+    let opened = bench.provision().await?;
     let open = bench.recorder.begin(PhaseName::Prepare);
     let conversation =
         Arc::new(Conversation::clone(&*bench.conversation()?).with_scratch(model.scratch_bytes));
@@ -37,7 +37,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
     // The ids that must still be there at the end, and the last that must not.
     let mut kept: VecDeque<String> = VecDeque::new();
     let mut dropped = None;
-    let storage = bench.store(OWN);
+    let storage = bench.store(OWN)?;
     bench.recorder.end(open);
 
     let open = bench.recorder.begin(PhaseName::Measure);
@@ -51,7 +51,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
             dropped = kept.pop_front();
         }
         if step % model.sample_every == 0 {
-            let at_rest = storage.footprint()?.bytes;
+            let at_rest = storage.footprint().await?.bytes;
             let elapsed = start.elapsed().as_millis() as u64;
             bench
                 .recorder
@@ -77,7 +77,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
     check(bench, &mut thread, &conversation, &kept, dropped.as_deref()).await?;
     bench.recorder.end(open);
     drop(thread);
-    bench.footprint(&opened).await?;
+    bench.footprint_compacted(&opened).await?;
     bench.book_total(&writer);
     if bench.job.variant == Variant::Default {
         weigh_live(bench, &conversation, kept.len()).await?;
@@ -162,12 +162,12 @@ async fn weigh_live(
     kept: usize,
 ) -> Result<()> {
     let job = bench.job;
-    let store = Store::provision(job.backend, job.desk.join("live"), job.durability);
+    let store = Store::provision(&job.site.at(job.desk.clone()), "live")?;
     let settings = EngineSettings {
         max_history: None,
         ..job.scenario.settings.clone()
     };
-    let subject = subject::open(job.variant, &store, &settings)?;
+    let subject = subject::open(job.variant, &store, &settings).await?;
     let mut session = subject.session(0, conversation)?;
     for step in conversation.len() - kept..conversation.len() {
         let first = step == conversation.len() - kept;
@@ -187,8 +187,8 @@ async fn weigh_live(
     drop(session);
     subject.close().await?;
     drop(subject);
-    bench
-        .recorder
-        .figure("live_bytes", store.footprint()?.bytes as f64);
-    store.remove()
+    store.compact().await?;
+    let live = store.footprint().await?.bytes as f64;
+    bench.recorder.figure("live_bytes", live);
+    store.remove().await
 }

@@ -23,7 +23,7 @@ const WINDOW: usize = 100;
 /// appends to short threads, so that both are timed under the same conditions.
 pub(super) async fn write(bench: &mut Bench<'_>, model: &SingleSession) -> Result<()> {
     warm_up(bench).await?;
-    let opened = bench.provision()?;
+    let opened = bench.provision().await?;
     let open = bench.recorder.begin(PhaseName::Prepare);
     let conversation = bench.conversation()?;
     let ledger = Mutex::new(bench.ledger()?);
@@ -106,7 +106,7 @@ pub(super) async fn cold(bench: &mut Bench<'_>, model: &SingleSession) -> Result
         cache_mib: Some(model.cold_cache_mib),
         ..bench.job.scenario.settings.clone()
     };
-    let opened = bench.provision_with(&settings)?;
+    let opened = bench.provision_counted(&settings).await?;
     // One trivial operation: a thread that is not there.
     let open = bench.recorder.begin(PhaseName::WarmUp);
     let nobody = Conversation::held("nobody".into(), Vec::new(), Cut::At(Vec::new()));
@@ -158,7 +158,7 @@ pub(super) async fn read(bench: &mut Bench<'_>, model: &SingleSession) -> Result
     for load in 0..model.loads {
         for reads in [&mut tails, &mut loads] {
             let op = reads.op();
-            let opened = bench.provision()?;
+            let opened = bench.provision().await?;
             let mut sessions = opened.session(LONG, &conversation)?;
             let open = bench.recorder.begin(PhaseName::Measure);
             let answer = sessions.read(op, model.tail).await?;

@@ -76,7 +76,7 @@ pub(super) async fn every_state(bench: &mut Bench<'_>, most: usize) -> Result<()
             .push((entry.step, entry.id));
         states += 1;
     }
-    let opened = bench.provision()?;
+    let opened = bench.provision().await?;
     let open = bench.recorder.begin(PhaseName::Verify);
     let teller = Teller::new("verify", states);
     let (mut done, mut verified, mut decoded) = (0, 0_u64, 0);

@@ -29,9 +29,10 @@ async fn run(bench: &Bench<'_>) -> Result<()> {
     };
     let conversation = Arc::new(conversation?.first(STEPS));
     let job = bench.job;
-    let provision = |name| Store::provision(job.backend, job.desk.join(name), job.durability);
-    let (store, leader_store) = (provision("warm-up"), provision("warm-up-leader"));
-    let opened = open_on(job.variant, &store, &leader_store, &job.scenario.settings)?;
+    let site = job.site.at(job.desk.clone());
+    let provision = |name| Store::provision(&site, name);
+    let (store, leader_store) = (provision("warm-up")?, provision("warm-up-leader")?);
+    let opened = open_on(job.variant, &store, &leader_store, &job.scenario.settings).await?;
     let mut sessions = opened.session(0, &conversation)?;
     for step in 0..conversation.len() {
         sessions.put(change(&conversation, step)).await?;
@@ -41,6 +42,6 @@ async fn run(bench: &Bench<'_>) -> Result<()> {
     drop(sessions);
     opened.close().await?;
     drop(opened);
-    store.remove()?;
-    leader_store.remove()
+    store.remove().await?;
+    leader_store.remove().await
 }

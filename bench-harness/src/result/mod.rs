@@ -98,6 +98,19 @@ pub struct BackendInfo {
     pub durability: Durability,
     /// Settings that are not the default's.
     pub config: serde_json::Value,
+    /// The database, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerInfo>,
+}
+
+/// What a database says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerInfo {
+    /// Its name and version.
+    pub version: String,
+    /// Settings that decide how durable it is, and how much it keeps in memory.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// One variant's part of a run.

@@ -1,6 +1,7 @@
 //! Runs a scenario and writes its result.
 
 mod print;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use chunkpoint_core::backend::Durability;
 
+use self::service::Service;
 use crate::cell::{self, Job, Sampling, Stage};
 use crate::error::{Error, Result};
 use crate::figures;
@@ -18,7 +20,7 @@ use crate::result::{
     self, BackendInfo, Cell, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo, evaluate,
 };
 use crate::scenario::{Entry, Model, Scenario, Source};
-use crate::subject::{BackendKind, Variant, snapshot_len};
+use crate::subject::{BackendKind, Site, Variant, snapshot_len};
 use crate::workload::{self, Collection, ItemSummary, Summary, TraceFile, Workload};
 
 /// What the caller wants of a run.
@@ -83,7 +85,10 @@ pub fn run(entry: &Entry, mut scenario: Scenario, options: &Options) -> Result<D
             workload: &workload,
         };
         let started = unix_millis();
-        let result = run.on(backend, started)?;
+        let Some(service) = Service::find(backend, &options.directory)? else {
+            continue;
+        };
+        let result = run.on(backend, &service, started)?;
         print::print(&result);
         let path = result::write(&options.out, started, &result)?;
         println!("result: {}\n", path.display());
@@ -236,7 +241,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn on(&self, backend: BackendKind, started: u64) -> Result<RunResult> {
+    fn on(&self, backend: BackendKind, service: &Service, started: u64) -> Result<RunResult> {
         let clock = Instant::now();
         let directory = &self.options.directory;
         std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
@@ -249,14 +254,27 @@ impl Run<'_> {
             self.options.variants.is_empty() || self.options.variants.contains(variant)
         };
         let mut cells: Vec<Cell> = Vec::new();
+        let site = Site {
+            kind: backend,
+            durability: self.durability(backend),
+            directory: scratch.path().join("describe"),
+            server: service.server(),
+        };
+        let server = service.describe(&site)?;
         for variant in self.scenario.cells.all().filter(chosen) {
             let baseline = self.scenario.cells.baselines.contains(&variant);
             let cell = match self.obstacle(variant) {
                 Some(why) => Cell::skipped(variant, baseline, why),
-                None => Cell::of(
-                    cell::run(&self.job(backend, variant, scratch.path())?)?,
-                    baseline,
-                )?,
+                None => {
+                    let site = Site {
+                        directory: scratch.path().join(format!("store-{variant}")),
+                        server: service.server(),
+                        ..site.clone()
+                    };
+                    let report = cell::run(&self.job(&site, variant, scratch.path())?)?;
+                    service.clear(&site)?;
+                    Cell::of(report, baseline)?
+                }
             };
             let store = scratch.path().join(format!("store-{variant}"));
             if store.exists() {
@@ -279,6 +297,7 @@ impl Run<'_> {
                 kind: backend,
                 durability: self.durability(backend),
                 config: self.config(),
+                server,
             },
             machine,
             environment,
@@ -292,11 +311,13 @@ impl Run<'_> {
         Ok(result)
     }
 
-    /// The durability asked for, or the most that the backend can give of it.
+    /// The least durability that the backend can be asked for and that is what was asked
+    /// for; if there is none, its most.
     fn durability(&self, backend: BackendKind) -> Durability {
         let asked = self.scenario.cells.durability;
-        let most = backend.durabilities().last().copied().unwrap_or_default();
-        asked.min(most)
+        let can = backend.durabilities();
+        let enough = can.iter().find(|can| **can >= asked).or(can.last());
+        enough.copied().unwrap_or_default()
     }
 
     /// Why a variant cannot run; `None` if it can.
@@ -305,17 +326,15 @@ impl Run<'_> {
         crowded.then_some("the floor needs the bytes of each commit, which only one client gives")
     }
 
-    fn job(&self, backend: BackendKind, variant: Variant, scratch: &Path) -> Result<Job> {
+    fn job(&self, site: &Site, variant: Variant, scratch: &Path) -> Result<Job> {
         let desk = scratch.join(format!("desk-{variant}"));
         std::fs::create_dir_all(&desk).map_err(|e| Error::io("create", &desk, e))?;
         Ok(Job {
             scenario: self.scenario.clone(),
-            backend,
-            durability: self.durability(backend),
+            site: site.clone(),
             variant,
-            stages: Stage::of(&self.scenario.model, variant),
+            stages: Stage::of(&self.scenario.model, site.kind, variant),
             sampling: self.sampling(variant),
-            store: scratch.join(format!("store-{variant}")),
             desk,
             trace: self.trace.clone(),
             workload: self.workload.clone(),

@@ -24,6 +24,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../scenarios/retention.toml"),
     ),
     (
+        "concurrent-load",
+        include_str!("../../../scenarios/concurrent-load.toml"),
+    ),
+    (
         "long-term-store",
         include_str!("../../../scenarios/long-term-store.toml"),
     ),

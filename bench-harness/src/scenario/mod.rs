@@ -213,6 +213,8 @@ pub enum Model {
     /// The long-term store: a mix of operations on a small and on a large store in
     /// turns, one large value patched, and a store of many items opened.
     LongTermStore(LongTermStore),
+    /// All clients load a newest state at the same moment.
+    ConcurrentLoad(ConcurrentLoad),
 }
 
 impl Model {
@@ -223,6 +225,7 @@ impl Model {
             Self::SingleSession(_) => "single-session",
             Self::Retention(_) => "retention",
             Self::LongTermStore(_) => "long-term-store",
+            Self::ConcurrentLoad(_) => "concurrent-load",
         }
     }
 }
@@ -282,6 +285,15 @@ pub struct Retention {
     pub sample_every: usize,
     /// Share of the steps, from the start, that the slopes leave out.
     pub settle_share: f64,
+}
+
+/// Parameters of [`Model::ConcurrentLoad`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ConcurrentLoad {
+    /// How often all clients load, each time with an engine that has read nothing.
+    #[serde(deserialize_with = "at_least_one")]
+    pub rounds: usize,
 }
 
 /// A budget.

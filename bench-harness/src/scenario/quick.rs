@@ -26,6 +26,10 @@ pub struct Quick {
     pub verified_states: Option<usize>,
     /// Lengths at which a single session's full snapshots are written.
     pub snapshot_lengths: Option<Vec<usize>>,
+    /// Clients that load at once.
+    pub clients: Option<usize>,
+    /// How often they do.
+    pub rounds: Option<usize>,
     /// Items of a long-term store.
     pub items: Option<usize>,
     /// Their namespaces.
@@ -57,6 +61,10 @@ impl Scenario {
         };
         match &mut self.model {
             Model::Replay(_) => {}
+            Model::ConcurrentLoad(model) => slots.extend([
+                ("clients", &mut self.load.clients),
+                ("rounds", &mut model.rounds),
+            ]),
             Model::SingleSession(model) => {
                 if let Some(lengths) = quick.snapshot_lengths {
                     model.snapshot_lengths = lengths;
@@ -88,6 +96,8 @@ impl Scenario {
             ("pairs", quick.pairs),
             ("cold-opens", quick.cold_opens),
             ("verified-states", quick.verified_states),
+            ("clients", quick.clients),
+            ("rounds", quick.rounds),
             ("operations", quick.operations),
             ("large-patches", quick.large_patches),
             ("many-items", quick.many_items),

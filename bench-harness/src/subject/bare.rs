@@ -51,6 +51,10 @@ impl Bare {
                 }
             }
             Store::Memory { heaps, .. } => Place::Memory(heaps.clone()),
+            Store::Sql { .. } => {
+                let message = "bare files are no floor for a database";
+                return Err(Error::Cell(message.into()));
+            }
         };
         Ok(Arc::new(Self {
             place,
@@ -74,33 +78,50 @@ pub(super) struct Hand {
     files: HashMap<u32, File>,
     /// What the engine moved for the operation that comes next.
     pub(super) moved: Io,
-    /// Bytes that do not compress, as what the engine stores does not.
+    noise: Noise,
+    /// What is read goes here.
     buffer: Vec<u8>,
+}
+
+/// Bytes that do not compress, as what the engine stores does not.
+#[derive(Debug)]
+pub(super) struct Noise {
+    seed: u64,
+    bytes: Vec<u8>,
+}
+
+impl Noise {
+    pub(super) fn new(seed: u64) -> Self {
+        let bytes = Vec::new();
+        let mut noise = Self { seed, bytes };
+        noise.bytes(USUAL);
+        noise
+    }
+
+    /// So many bytes; the same each time.
+    pub(super) fn bytes(&mut self, len: usize) -> &[u8] {
+        let rng = &mut Rng::at(&[self.seed, self.bytes.len() as u64]);
+        while self.bytes.len() < len {
+            self.bytes.extend_from_slice(&rng.bits().to_le_bytes());
+        }
+        &self.bytes[..len]
+    }
 }
 
 impl Hand {
     fn new(bare: Arc<Bare>, seed: u64) -> Self {
-        let mut hand = Self {
+        Self {
             bare,
             files: HashMap::new(),
             moved: Io::default(),
-            buffer: Vec::new(),
-        };
-        hand.fill(USUAL, seed);
-        hand
-    }
-
-    fn fill(&mut self, bytes: usize, seed: u64) {
-        let rng = &mut Rng::at(&[seed, self.buffer.len() as u64]);
-        while self.buffer.len() < bytes {
-            self.buffer.extend_from_slice(&rng.bits().to_le_bytes());
+            noise: Noise::new(seed),
+            buffer: vec![0; USUAL],
         }
     }
 
     /// Appends `bytes` bytes and makes them durable.
     pub(super) fn append(&mut self, number: u32, bytes: usize) -> Result<()> {
         let bare = self.bare.clone();
-        self.fill(bytes, u64::from(number));
         let mut syncs = 0;
         match &bare.place {
             Place::Memory(heaps) => {
@@ -108,7 +129,7 @@ impl Hand {
                 heaps
                     .entry(number)
                     .or_default()
-                    .extend_from_slice(&self.buffer[..bytes]);
+                    .extend_from_slice(self.noise.bytes(bytes));
             }
             Place::Files {
                 directory,
@@ -118,8 +139,8 @@ impl Hand {
                 let durable = *durability >= Durability::Disk;
                 let failed = |e| Error::io("append to", &path, e);
                 let is_new = !self.files.contains_key(&number) && !path.exists();
-                let buffer = std::mem::take(&mut self.buffer);
-                let file = self.file(number)?;
+                self.noise.bytes(bytes);
+                self.file(number)?;
                 if is_new && durable {
                     // The file's name must survive as well.
                     File::open(directory)
@@ -127,12 +148,12 @@ impl Hand {
                         .map_err(failed)?;
                     syncs += 1;
                 }
-                file.write_all(&buffer[..bytes]).map_err(failed)?;
+                let file = self.files.get_mut(&number).ok_or_else(lost)?;
+                file.write_all(self.noise.bytes(bytes)).map_err(failed)?;
                 if durable {
                     file.sync_data().map_err(failed)?;
                     syncs += 1;
                 }
-                self.buffer = buffer;
             }
         }
         bare.count(|io| {
@@ -158,7 +179,6 @@ impl Hand {
             let file = file.map_err(|e| Error::io("open", &path, e))?;
             self.files.insert(number, file);
         }
-        let lost = || Error::Cell("a file of the floor was not kept".into());
         self.files.get_mut(&number).ok_or_else(lost)
     }
 
@@ -221,6 +241,10 @@ impl Hand {
         };
         Ok((read, expected))
     }
+}
+
+fn lost() -> Error {
+    Error::Cell("a file of the floor was not kept".into())
 }
 
 /// Reads as much of `buffer` as the file has at `offset`.

@@ -28,13 +28,13 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn open(
+    pub(super) async fn open(
         store: &Store,
         settings: &EngineSettings,
         whole_values: bool,
     ) -> Result<Self> {
         Ok(Self {
-            open: Open::on(store, settings)?,
+            open: Open::on(store, settings).await?,
             whole_values,
         })
     }
@@ -49,8 +49,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn on(store: &Store, settings: &EngineSettings) -> Result<Self> {
-        let (backend, meter) = store.backend()?;
+    pub(super) async fn on(store: &Store, settings: &EngineSettings) -> Result<Self> {
+        let (backend, meter) = store.backend().await?;
         let memory = Memory::builder(backend)
             .settings(engine_settings(settings))
             .build()

@@ -6,12 +6,15 @@
 //! of the long-term store are in [`items`].
 
 mod bare;
+mod driver;
 mod engine;
 mod floor;
 pub mod items;
 mod ledger;
 mod noop;
+mod site;
 mod snapshot;
+pub mod sql;
 mod store;
 
 use std::fmt;
@@ -30,6 +33,7 @@ use crate::scenario::EngineSettings;
 use crate::workload::Conversation;
 
 pub use ledger::{Entry, Ledger};
+pub use site::{Server, ServerUrl, Site};
 pub use snapshot::encoded_len as snapshot_len;
 pub use store::{Footprint, Store, directory_footprint};
 
@@ -46,6 +50,14 @@ pub enum BackendKind {
     File,
     /// The memory of the process.
     Memory,
+    /// A file of SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    #[serde(rename = "mysql")]
+    #[value(name = "mysql")]
+    MySql,
 }
 
 /// What is done with every state, or with every item.
@@ -60,8 +72,8 @@ pub enum Variant {
     /// The whole state in one value at every step, uncompressed, straight to the
     /// same backend: what checkpoint savers commonly do.
     FullSnapshot,
-    /// Bare files (or memory) moving as many bytes as an engine beside it stores and
-    /// reads, with the same durability, one blocking task an operation.
+    /// Bare files (or memory, or a database's bare driver) moving as many bytes as an
+    /// engine beside it stores and reads, with the same durability.
     Floor,
     /// Nothing: what the harness itself costs.
     NoOp,
@@ -71,9 +83,20 @@ impl BackendKind {
     /// What an acknowledged commit on it can be asked to survive; the default last.
     pub fn durabilities(self) -> &'static [Durability] {
         match self {
-            Self::File => &[Durability::Buffered, Durability::Process, Durability::Disk],
+            Self::File | Self::Sqlite => {
+                &[Durability::Buffered, Durability::Process, Durability::Disk]
+            }
             Self::Memory => &[Durability::Buffered],
+            // Between these two it has nothing.
+            Self::Postgres => &[Durability::Buffered, Durability::Disk],
+            // The server's to decide, for all who use it.
+            Self::MySql => &[Durability::Disk],
         }
+    }
+
+    /// Whether it is a server, which a network is in between of.
+    pub fn is_server(self) -> bool {
+        matches!(self, Self::Postgres | Self::MySql)
     }
 }
 
@@ -82,6 +105,9 @@ impl fmt::Display for BackendKind {
         f.write_str(match self {
             Self::File => "file",
             Self::Memory => "memory",
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::MySql => "mysql",
         })
     }
 }
@@ -217,16 +243,21 @@ pub trait Session: Send {
 ///
 /// # Errors
 /// Those of the store.
-pub fn open(
+pub async fn open(
     variant: Variant,
     store: &Store,
     settings: &EngineSettings,
 ) -> Result<Arc<dyn Subject>> {
     Ok(match variant {
-        Variant::Default => Arc::new(engine::Engine::open(store, settings, false)?),
-        Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true)?),
-        Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store)?),
-        Variant::Floor => Arc::new(floor::Floor::open(store)?),
+        Variant::Default => Arc::new(engine::Engine::open(store, settings, false).await?),
+        Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true).await?),
+        Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store).await?),
+        Variant::Floor => match store {
+            Store::Sql { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
+                Box::pin(place.floor()).await?,
+            ))),
+            Store::File { .. } | Store::Memory { .. } => Arc::new(floor::Floor::open(store)?),
+        },
         Variant::NoOp => Arc::new(noop::NoOp),
     })
 }

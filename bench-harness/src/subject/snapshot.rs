@@ -34,8 +34,8 @@ pub(super) struct FullSnapshot {
 }
 
 impl FullSnapshot {
-    pub(super) fn open(store: &Store) -> Result<Self> {
-        let (backend, meter) = store.backend()?;
+    pub(super) async fn open(store: &Store) -> Result<Self> {
+        let (backend, meter) = store.backend().await?;
         Ok(Self {
             backend,
             meter,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chunkpoint_core::backend::{CheckpointBackend, Durability};
 use chunkpoint_core::layers::{Layered, Method, Metrics};
@@ -10,9 +10,10 @@ use chunkpoint_core::memory::MemoryBackend;
 use chunkpoint_fs::FsBackend;
 use serde::{Deserialize, Serialize};
 
-use super::BackendKind;
+use super::sql::Place;
+use super::{BackendKind, Site};
 use crate::error::{Error, Result};
-use crate::measure::Io;
+use crate::measure::{Io, Wire};
 
 /// What the floor keeps in memory, by thread.
 pub(super) type Heaps = Arc<Mutex<HashMap<u32, Vec<u8>>>>;
@@ -35,12 +36,19 @@ pub enum Store {
         /// The floor's bytes.
         heaps: Heaps,
     },
+    /// A database.
+    Sql {
+        /// Where in it.
+        place: Place,
+        /// What counts the bytes that go there, if anything does.
+        wire: Option<Arc<Wire>>,
+    },
 }
 
 /// What is at rest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
-    /// Bytes of the files, or of the values in memory.
+    /// Bytes of the files, of the values in memory, or by a database's own accounting.
     pub bytes: u64,
     /// Bytes of the blocks that the file system allocated.
     pub allocated_bytes: Option<u64>,
@@ -49,22 +57,49 @@ pub struct Footprint {
 }
 
 impl Store {
-    /// Storage of this kind; files go to `directory`.
-    pub fn provision(kind: BackendKind, directory: PathBuf, durability: Durability) -> Self {
-        match kind {
+    /// Storage at a site, under a name of lower-case letters and dashes.
+    ///
+    /// # Errors
+    /// If the site has no server, and the backend needs one.
+    pub fn provision(site: &Site, name: &str) -> Result<Self> {
+        Ok(match site.kind {
             BackendKind::File => Self::File {
-                directory,
-                durability,
+                directory: site.directory.join(name),
+                durability: site.durability,
             },
             BackendKind::Memory => Self::Memory {
                 backend: Arc::default(),
                 heaps: Arc::default(),
             },
-        }
+            BackendKind::Sqlite | BackendKind::Postgres | BackendKind::MySql => Self::Sql {
+                place: Place::new(site, name)?,
+                wire: None,
+            },
+        })
+    }
+
+    /// The same storage, reached through a proxy that counts: traffic is then what goes
+    /// over the wire. As it is where there is no wire.
+    ///
+    /// # Errors
+    /// If there can be no proxy.
+    pub async fn through_wire(&self) -> Result<Self> {
+        let counted = match self {
+            Self::Sql { place, .. } => place.through_wire().await?,
+            _ => None,
+        };
+        Ok(match counted {
+            Some((place, wire)) => Self::Sql {
+                place,
+                wire: Some(wire),
+            },
+            None => self.clone(),
+        })
     }
 
     /// Opens a backend on it, and a meter of its traffic.
-    pub(super) fn backend(&self) -> Result<(Arc<dyn CheckpointBackend>, Meter)> {
+    pub(super) async fn backend(&self) -> Result<(Arc<dyn CheckpointBackend>, Meter)> {
+        let mut counted = None;
         let (backend, files): (Arc<dyn CheckpointBackend>, _) = match self {
             Self::File {
                 directory,
@@ -78,28 +113,38 @@ impl Store {
                 (backend.clone(), Some(backend))
             }
             Self::Memory { backend, .. } => (backend.clone(), None),
+            Self::Sql { place, wire } => {
+                counted.clone_from(wire);
+                (Box::pin(place.backend()).await?, None)
+            }
         };
         let calls = Metrics::new();
         let layered = Layered::new(backend, calls.clone());
-        Ok((Arc::new(layered), Meter { files, calls }))
+        Ok((
+            Arc::new(layered),
+            Meter {
+                files,
+                calls,
+                wire: counted,
+            },
+        ))
     }
 
     /// Whether what is written outlives the process.
     pub fn is_persistent(&self) -> bool {
-        matches!(self, Self::File { .. })
+        !matches!(self, Self::Memory { .. })
     }
 
-    /// What is at rest, counted by the harness itself.
+    /// What is at rest: files and memory counted by the harness itself, databases by
+    /// their own accounting.
     ///
     /// # Errors
-    /// I/O errors.
-    pub fn footprint(&self) -> Result<Footprint> {
+    /// I/O errors; what the database says.
+    pub async fn footprint(&self) -> Result<Footprint> {
         match self {
             Self::File { directory, .. } => directory_footprint(directory),
             Self::Memory { backend, heaps } => {
-                let heaps = heaps
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let heaps = heaps.lock().unwrap_or_else(PoisonError::into_inner);
                 let bytes = backend.bytes() + heaps.values().map(|v| v.len() as u64).sum::<u64>();
                 Ok(Footprint {
                     bytes,
@@ -107,18 +152,32 @@ impl Store {
                     files: None,
                 })
             }
+            Self::Sql { place, .. } => Box::pin(place.footprint()).await,
+        }
+    }
+
+    /// Has the storage give back what it can, by its own means; says by which, if it has
+    /// any that do not run by themselves.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn compact(&self) -> Result<Option<&'static str>> {
+        match self {
+            Self::Sql { place, .. } => Box::pin(place.compact()).await.map(Some),
+            Self::File { .. } | Self::Memory { .. } => Ok(None),
         }
     }
 
     /// Removes everything.
     ///
     /// # Errors
-    /// I/O errors.
-    pub fn remove(&self) -> Result<()> {
+    /// I/O errors; what the database says.
+    pub async fn remove(&self) -> Result<()> {
         match self {
             Self::File { directory, .. } if directory.exists() => {
                 std::fs::remove_dir_all(directory).map_err(|e| Error::io("remove", directory, e))
             }
+            Self::Sql { place, .. } => Box::pin(place.remove()).await,
             _ => Ok(()),
         }
     }
@@ -131,10 +190,15 @@ pub(super) struct Meter {
     files: Option<Arc<FsBackend>>,
     /// Counts calls of the trait and the bytes of their payload.
     calls: Metrics,
+    /// Counts what goes over the wire, and then alone decides.
+    wire: Option<Arc<Wire>>,
 }
 
 impl Meter {
     pub(super) fn io(&self) -> Io {
+        if let Some(wire) = &self.wire {
+            return wire.io();
+        }
         let mut io = Io::default();
         for (method, counted) in self.calls.snapshot().methods() {
             io.calls += counted.calls;

@@ -26,7 +26,7 @@ pub(in crate::model) async fn cold(bench: &mut Bench<'_>, model: &LongTermStore)
         offset: 0,
         limit: model.page,
     });
-    let pair = bench.open(Which::Many)?;
+    let pair = bench.open(Which::Many).await?;
     // One trivial operation: an item that is not there.
     let open = bench.recorder.begin(PhaseName::WarmUp);
     let nothing = item_key(&["nobody"], "nothing").map_err(Error::engine("name an item"))?;

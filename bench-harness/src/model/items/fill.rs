@@ -14,12 +14,12 @@ use crate::workload::{Collection, Revision};
 pub(in crate::model) async fn fill(bench: &mut Bench<'_>, model: &LongTermStore) -> Result<()> {
     let mut all = vec![Which::Few, Which::All];
     let opens = bench.job.variant == Variant::Default
-        && bench.store(Which::Many.names()[0]).is_persistent();
+        && bench.store(Which::Many.names()[0])?.is_persistent();
     if opens {
         all.push(Which::Many);
     }
     for which in all {
-        let pair = bench.open(which)?;
+        let pair = bench.open(which).await?;
         let collection = bench.collection(which, model)?;
         let open = bench.recorder.begin(PhaseName::Prepare);
         let bytes = put_all(&pair, &collection, model.batch).await?;
@@ -39,7 +39,11 @@ pub(in crate::model) async fn fill(bench: &mut Bench<'_>, model: &LongTermStore)
                 recorder.figure("fill_write_amplification", written / bytes as f64);
             }
             Which::Many => {
-                let at_rest = bench.store(Which::Many.names()[0]).footprint()?.bytes as f64;
+                let at_rest = bench
+                    .store(Which::Many.names()[0])?
+                    .footprint()
+                    .await?
+                    .bytes as f64;
                 let namespaces = f64::from(collection.namespaces());
                 let recorder = &mut bench.recorder;
                 recorder.figure("many_items", items);

@@ -27,7 +27,7 @@ fn key() -> Result<ItemKey> {
 /// Puts the value, patches one field of it over and over, then another each time, and
 /// weighs what is left at rest.
 pub(super) async fn patch(bench: &mut Bench<'_>, model: &LongTermStore) -> Result<()> {
-    let pair = bench.open(Which::Large)?;
+    let pair = bench.open(Which::Large).await?;
     let open = bench.recorder.begin(PhaseName::Prepare);
     let mut large = LargeValue::new(bench.items()?.seed, model.large_bytes);
     let size = crate::workload::json_len(large.value()) as f64;
@@ -59,7 +59,11 @@ pub(super) async fn patch(bench: &mut Bench<'_>, model: &LongTermStore) -> Resul
     let closed = pair.close().await;
     bench.recorder.end(open);
     settled.and(closed)?;
-    let bytes = bench.store(Which::Large.names()[0]).footprint()?.bytes as f64;
+    let bytes = bench
+        .store(Which::Large.names()[0])?
+        .footprint()
+        .await?
+        .bytes as f64;
     bench.recorder.figure("large_at_rest_bytes", bytes);
     Ok(())
 }
@@ -75,7 +79,7 @@ pub(super) async fn verify(bench: &mut Bench<'_>, model: &LongTermStore) -> Resu
     if bench.job.corrupt_oracle {
         expected.patch(Field::Same, 0);
     }
-    let pair = bench.open(Which::Large)?;
+    let pair = bench.open(Which::Large).await?;
     let open = bench.recorder.begin(PhaseName::Verify);
     let got = pair.run(NAMESPACE, ItemOp::Get(key()?)).await?;
     bench.recorder.end(open);

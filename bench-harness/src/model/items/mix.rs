@@ -23,10 +23,10 @@ struct Side {
 }
 
 impl Side {
-    fn open(bench: &mut Bench<'_>, which: Which, model: &LongTermStore) -> Result<Self> {
+    async fn open(bench: &mut Bench<'_>, which: Which, model: &LongTermStore) -> Result<Self> {
         Ok(Self {
             which,
-            pair: bench.open(which)?,
+            pair: bench.open(which).await?,
             oracle: bench.first_oracle(which, model)?,
             traffic: OPS.map(Traffic::new).into_iter().collect::<Result<_>>()?,
         })
@@ -79,8 +79,8 @@ impl Side {
 
 /// Does the mix on both stores, and weighs what is left at rest.
 pub(super) async fn mix(bench: &mut Bench<'_>, model: &LongTermStore) -> Result<()> {
-    let mut all = Side::open(bench, Which::All, model)?;
-    let mut few = Side::open(bench, Which::Few, model)?;
+    let mut all = Side::open(bench, Which::All, model).await?;
+    let mut few = Side::open(bench, Which::Few, model).await?;
 
     let open = bench.recorder.begin(PhaseName::WarmUp);
     for nth in 0..model.warm_up as u64 {
@@ -136,7 +136,7 @@ async fn weigh(bench: &mut Bench<'_>, all: &Side, few: &Side) -> Result<()> {
     let closed = all.pair.close().await.and(few.pair.close().await);
     bench.recorder.end(open);
     settled.and(closed)?;
-    let footprint = bench.store(all.name()).footprint()?;
+    let footprint = bench.store(all.name())?.footprint().await?;
     bench.book_footprint(footprint);
     for side in [all, few] {
         side.oracle.save(&bench.job.desk, side.name())?;

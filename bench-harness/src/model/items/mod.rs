@@ -21,9 +21,9 @@ use super::Bench;
 use super::pair::{Timed, timed};
 use crate::error::{Error, Result};
 use crate::measure::{Io, PhaseName};
-use crate::scenario::{Items, LongTermStore, Source};
-use crate::subject::Variant;
+use crate::scenario::{EngineSettings, Items, LongTermStore, Source};
 use crate::subject::items::{self, ItemAnswer, ItemOp, ItemSubject};
+use crate::subject::{Store, Variant};
 use crate::workload::{Collection, ItemOracle, Members};
 
 pub(super) use cold::cold;
@@ -139,12 +139,13 @@ impl Bench<'_> {
         let grace = self.job.scenario.settings.grace_ms.unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(grace + 100)).await;
         pair.sweep().await?;
-        let stores = which.names().map(|name| self.store(name));
+        let [own, leader] = which.names();
+        let stores = [self.store(own)?, self.store(leader)?];
         let (mut before, mut looks) = (None, 0);
         let start = Instant::now();
         while looks < STILL && start.elapsed() < MOST_WAIT {
             tokio::time::sleep(LOOK).await;
-            let at_rest = [stores[0].footprint()?, stores[1].footprint()?];
+            let at_rest = [stores[0].footprint().await?, stores[1].footprint().await?];
             looks = if before == Some(at_rest) {
                 looks + 1
             } else {
@@ -178,19 +179,28 @@ impl Bench<'_> {
     }
 
     /// Opens the variant on one of the stores, as a phase.
-    fn open(&mut self, which: Which) -> Result<Pair> {
-        let [own, leader] = which.names().map(|name| self.store(name));
+    async fn open(&mut self, which: Which) -> Result<Pair> {
+        let [own, leader] = which.names();
+        let (own, leader) = (self.store(own)?, self.store(leader)?);
         let job = self.job;
         let open = self.recorder.begin(PhaseName::Provision);
-        let subject = |variant, store| items::open(variant, store, &job.scenario.settings);
-        let pair = subject(job.variant, &own).and_then(|own| {
-            let leader = match job.variant {
-                Variant::Floor => Some(subject(Variant::Default, &leader)?),
-                _ => None,
-            };
-            Ok(Pair { own, leader })
-        });
+        let pair = open_pair(job.variant, &own, &leader, &job.scenario.settings).await;
         self.recorder.end(open);
         pair
     }
+}
+
+/// Opens a variant; the floor with an engine beside it.
+async fn open_pair(
+    variant: Variant,
+    own: &Store,
+    leader: &Store,
+    settings: &EngineSettings,
+) -> Result<Pair> {
+    let own = items::open(variant, own, settings).await?;
+    let leader = match variant {
+        Variant::Floor => Some(items::open(Variant::Default, leader, settings).await?),
+        _ => None,
+    };
+    Ok(Pair { own, leader })
 }

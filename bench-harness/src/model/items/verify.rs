@@ -20,7 +20,7 @@ const PAGE: usize = 500;
 /// place, and there must be no other.
 pub(in crate::model) async fn verify(bench: &mut Bench<'_>, model: &LongTermStore) -> Result<()> {
     for which in [Which::Few, Which::All] {
-        let pair = bench.open(which)?;
+        let pair = bench.open(which).await?;
         let open = bench.recorder.begin(PhaseName::Verify);
         let collection = bench.collection(which, model)?;
         let job = bench.job;

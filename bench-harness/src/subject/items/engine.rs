@@ -24,12 +24,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn open(
+    pub(super) async fn open(
         store: &Store,
         settings: &EngineSettings,
         whole_values: bool,
     ) -> Result<Self> {
-        let open = Open::on(store, settings)?;
+        let open = Open::on(store, settings).await?;
         let items = open.memory.store();
         Ok(Self {
             items: items.map_err(Error::engine("open the long-term store"))?,

@@ -90,14 +90,14 @@ pub trait ItemSubject: Counted + fmt::Debug + Send + Sync {
 ///
 /// # Errors
 /// Those of the store; `Usage` for a variant that the long-term store has not.
-pub fn open(
+pub async fn open(
     variant: Variant,
     store: &Store,
     settings: &EngineSettings,
 ) -> Result<Arc<dyn ItemSubject>> {
     Ok(match variant {
-        Variant::Default => Arc::new(engine::Engine::open(store, settings, false)?),
-        Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true)?),
+        Variant::Default => Arc::new(engine::Engine::open(store, settings, false).await?),
+        Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true).await?),
         Variant::Floor => Arc::new(floor::Floor::open(store)?),
         Variant::NoOp => Arc::new(NoOp),
         Variant::FullSnapshot => {

@@ -1,5 +1,7 @@
 //! MariaDB, or MySQL where that is what is installed.
 
+use std::path::Path;
+
 use super::Started;
 use super::postgres::Safety;
 use super::process::{Process, program, run};
@@ -14,13 +16,21 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// Starts a server.
+    /// Starts a server, in the system's directory for temporary files.
     ///
     /// # Errors
     /// Why it cannot be had.
     pub fn start(safety: Safety) -> Started<Self> {
+        Self::start_in(safety, &std::env::temp_dir())
+    }
+
+    /// Starts a server in a directory of its own below `parent`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_in(safety: Safety, parent: &Path) -> Started<Self> {
         let install = program(&["mariadb-install-db", "mysql_install_db"])?;
-        let mut process = Process::new("mariadb", USER)?;
+        let mut process = Process::new("mariadb", USER, parent)?;
         let data = process.dir().join("data").display().to_string();
         let args = [
             "--no-defaults".to_owned(),

@@ -8,12 +8,16 @@
 //! A server that was started here ends with the test process, however that ends: a shell
 //! waits for its standard input to close, which the operating system does then, kills the
 //! server by its process id and removes its directory.
+//!
+//! Measuring needs a server that syncs, on the device that is measured: [`provide`].
 
 mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod process;
 
+use std::fmt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 pub use self::mariadb::MariaDb;
@@ -33,6 +37,75 @@ impl Service {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    fn of_postgres(server: Postgres) -> Self {
+        Self {
+            url: server.url(),
+            _process: Some(server.into_process()),
+        }
+    }
+
+    fn of_mariadb(server: MariaDb) -> Self {
+        Self {
+            url: server.url(),
+            _process: Some(server.into_process()),
+        }
+    }
+}
+
+/// A server that can be had here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    MySql,
+}
+
+impl Kind {
+    /// Its name, as `CHUNKPOINT_REQUIRE_SERVICES` lists it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::MySql => "mysql",
+        }
+    }
+
+    /// The variable of the environment that may name one.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Postgres => "CHUNKPOINT_POSTGRES_URL",
+            Self::MySql => "CHUNKPOINT_MYSQL_URL",
+        }
+    }
+}
+
+/// Why there is no server.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// Whether `CHUNKPOINT_REQUIRE_SERVICES` lists it.
+    pub required: bool,
+    what: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// A server of the caller's: the one that the environment names, else one that is started
+/// in a directory of its own below `parent`, and ends with what this gives.
+///
+/// # Errors
+/// Why there is none, and whether there has to be.
+pub fn provide(kind: Kind, safety: Safety, parent: &Path) -> Result<Service, Missing> {
+    seek(kind.name(), kind.variable(), || match kind {
+        Kind::Postgres => Postgres::start_in(safety, parent).map(Service::of_postgres),
+        Kind::MySql => MariaDb::start_in(safety, parent).map(Service::of_mariadb),
+    })
 }
 
 /// A PostgreSQL server that all tests of this process share; each uses a schema of its
@@ -40,12 +113,8 @@ impl Service {
 pub fn postgres() -> Option<&'static Service> {
     static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
     let start = || {
-        find("postgres", "CHUNKPOINT_POSTGRES_URL", || {
-            let server = Postgres::start(Safety::Throwaway)?;
-            Ok(Service {
-                url: server.url(),
-                _process: Some(server.into_process()),
-            })
+        find(Kind::Postgres.name(), Kind::Postgres.variable(), || {
+            Postgres::start(Safety::Throwaway).map(Service::of_postgres)
         })
     };
     SERVICE.get_or_init(start).as_ref()
@@ -56,12 +125,8 @@ pub fn postgres() -> Option<&'static Service> {
 pub fn mysql() -> Option<&'static Service> {
     static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
     let start = || {
-        find("mysql", "CHUNKPOINT_MYSQL_URL", || {
-            let server = MariaDb::start(Safety::Throwaway)?;
-            Ok(Service {
-                url: server.url(),
-                _process: Some(server.into_process()),
-            })
+        find(Kind::MySql.name(), Kind::MySql.variable(), || {
+            MariaDb::start(Safety::Throwaway).map(Service::of_mariadb)
         })
     };
     SERVICE.get_or_init(start).as_ref()
@@ -111,19 +176,31 @@ impl Provided for (Service, Postgres) {
 }
 
 fn find<T: Provided>(name: &str, variable: &str, start: impl FnOnce() -> Started<T>) -> Option<T> {
-    if let Ok(url) = std::env::var(variable)
-        && let Some(provided) = T::of_url(url)
-    {
-        return Some(provided);
-    }
-    match start() {
-        Ok(started) => Some(started),
-        Err(why) => {
-            let required = std::env::var("CHUNKPOINT_REQUIRE_SERVICES").unwrap_or_default();
-            let required = required.split(',').any(|one| one == name || one == "all");
-            assert!(!required, "{name} is required, and cannot be had: {why}");
-            println!("skipped: no {name}: {why}; {variable} may name one");
+    match seek(name, variable, start) {
+        Ok(provided) => Some(provided),
+        Err(missing) => {
+            assert!(!missing.required, "{missing}, and is required");
+            println!("skipped: {missing}");
             None
         }
     }
+}
+
+fn seek<T: Provided>(
+    name: &str,
+    variable: &str,
+    start: impl FnOnce() -> Started<T>,
+) -> Result<T, Missing> {
+    if let Ok(url) = std::env::var(variable)
+        && let Some(provided) = T::of_url(url)
+    {
+        return Ok(provided);
+    }
+    start().map_err(|why| {
+        let required = std::env::var("CHUNKPOINT_REQUIRE_SERVICES").unwrap_or_default();
+        Missing {
+            required: required.split(',').any(|one| one == name || one == "all"),
+            what: format!("no {name} can be had: {why}; {variable} may name one"),
+        }
+    })
 }

@@ -21,7 +21,7 @@ impl PgBouncer {
     /// Why it cannot be had.
     pub fn start(server: &Postgres) -> Started<Self> {
         let bouncer = program(&["pgbouncer", "/usr/sbin/pgbouncer"])?;
-        let mut process = Process::new("pgbouncer", USER)?;
+        let mut process = Process::new("pgbouncer", USER, &std::env::temp_dir())?;
         let dir = process.dir().display().to_string();
         let ini = format!(
             "[databases]\n* = host=127.0.0.1 port={} user={USER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\

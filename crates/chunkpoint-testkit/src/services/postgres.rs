@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Started;
@@ -34,13 +34,21 @@ fn binary(name: &str) -> Started<PathBuf> {
 }
 
 impl Postgres {
-    /// Starts a server.
+    /// Starts a server, in the system's directory for temporary files.
     ///
     /// # Errors
     /// Why it cannot be had.
     pub fn start(safety: Safety) -> Started<Self> {
+        Self::start_in(safety, &std::env::temp_dir())
+    }
+
+    /// Starts a server in a directory of its own below `parent`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_in(safety: Safety, parent: &Path) -> Started<Self> {
         let initdb = binary("initdb")?;
-        let mut process = Process::new("postgres", USER)?;
+        let mut process = Process::new("postgres", USER, parent)?;
         let data = process.dir().join("data").display().to_string();
         let args = [
             "-D",

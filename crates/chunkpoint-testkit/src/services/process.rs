@@ -42,12 +42,14 @@ impl Running {
 }
 
 impl Process {
-    /// A directory and a port for a server, which `user` may write to.
-    pub(super) fn new(name: &str, user: &str) -> Started<Self> {
+    /// A directory below `parent`, which `user` may write to, and a port for a server.
+    pub(super) fn new(name: &str, user: &str, parent: &Path) -> Started<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = format!("chunkpoint-{name}-{}-{n}", std::process::id());
-        let dir = std::env::temp_dir().join(dir);
+        // A server may not run where it was started.
+        let parent = std::path::absolute(parent).map_err(|e| e.to_string())?;
+        let dir = parent.join(dir);
         fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let process = Self {
             dir,
