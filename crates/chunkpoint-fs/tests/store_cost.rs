@@ -107,6 +107,7 @@ async fn costs_do_not_grow_with_the_number_of_items() {
             prefix: namespace(labels),
             after: Some(key(labels, count / 2)),
             likely: Some(10),
+            ..ScanItems::default()
         };
         let (_, io) = cost("scan of 10", &backend, async |backend| {
             let stream = backend.scan(query.clone()).await.unwrap();
