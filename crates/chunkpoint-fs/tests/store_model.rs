@@ -302,6 +302,7 @@ impl Model {
                     prefix: prefix.clone(),
                     after,
                     likely: Some(5),
+                    ..ScanItems::default()
                 };
                 let (found, errors) = scan(&backend, query).await;
                 assert!(errors.is_empty(), "{errors:?}");
