@@ -183,7 +183,8 @@ fn of_postgres(code: &str) -> Meaning {
 fn of_mysql(number: u16) -> Meaning {
     use ErrorKind::{Conflict, Corrupt, Other, Timeout, TooLarge, Unavailable};
     match number {
-        1205 | 1213 | 1020 => meaning(
+        // 1467: a deadlock over the lock of an AUTO_INCREMENT.
+        1205 | 1213 | 1020 | 1467 => meaning(
             Conflict,
             true,
             "another transaction was in the way, again and again",

@@ -13,8 +13,6 @@ CREATE TABLE IF NOT EXISTS {ended} (
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS {checkpoints} (
-    -- Rows lie in the order they come in, not in that of random pack ids.
-    seq BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     life BIGINT NOT NULL,
     pack BINARY(8) NOT NULL,
     namespace VARBINARY(512) NOT NULL,
@@ -38,6 +36,9 @@ CREATE TABLE IF NOT EXISTS {checkpoints} (
     directory LONGBLOB,
     chunks LONGBLOB,
     body LONGBLOB NOT NULL,
+    -- A thread's rows lie in the order they came in, not in that of random pack ids. A
+    -- number that counts up would do, too, but every INSERT ... SELECT locks it.
+    PRIMARY KEY (life, time_ms, pack),
     UNIQUE KEY pack (life, pack),
     UNIQUE KEY current (life, id, namespace, namespace_hash, current),
     KEY child (life, namespace, namespace_hash, id),
