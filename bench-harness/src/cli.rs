@@ -69,16 +69,23 @@ Variants:
   default        the engine as a program uses it
   whole-value    the engine, handed the whole list at every step
   full-snapshot  the whole state at every step, on the same backend: the \"before\"
-  floor          bare files moving the bytes that the default variant moved
+  floor          bare files, or a database's bare driver, moving the bytes that the
+                 default variant moved
   no-op          no storage: the harness's own cost
 
 Examples:
   chunkpoint-bench run quick
   chunkpoint-bench run quick --backend memory
+  chunkpoint-bench run single-session --quick --backend sqlite --backend postgres
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst --dir /mnt/disk
   chunkpoint-bench run retention --quick --durability process
   chunkpoint-bench run long-term-store --backend file --backend memory
   chunkpoint-bench run quick --corrupt-oracle      must end with exit code 3
+
+Servers: CHUNKPOINT_POSTGRES_URL and CHUNKPOINT_MYSQL_URL name them; else one that is
+installed here is started on a private port, in a directory below --dir, and ends with the
+run. One that cannot be had is named and skipped; CHUNKPOINT_REQUIRE_SERVICES=postgres,mysql
+(or all) makes that an error.
 
 The directory given with --dir should be on the device that is to be measured: where it
 is memory (tmpfs), durability means nothing, and the result says so.";

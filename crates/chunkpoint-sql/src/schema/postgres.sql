@@ -122,19 +122,19 @@ BEGIN
             answer := 1;
             RETURN;
         END IF;
-        SELECT w.id INTO o_id
-            FROM unnest(from_packs, from_namespaces, from_hashes, from_ids)
-                AS w(pack, namespace, hash, id)
-            WHERE NOT EXISTS (
-                SELECT 1 FROM {checkpoints} c
-                WHERE c.life = v_life AND c.pack = w.pack AND c.condemned_ms IS NULL
-                    AND c.id = w.id AND c.namespace = w.namespace
-                    AND c.namespace_hash = w.hash)
-            LIMIT 1;
-        IF FOUND THEN
-            answer := 2;
-            RETURN;
-        END IF;
+        -- One by one: joined with the array, while the table has no statistics, the
+        -- planner reads all rows of the life for it.
+        FOR i IN 1 .. cardinality(from_packs) LOOP
+            PERFORM 1 FROM {checkpoints}
+                WHERE life = v_life AND pack = from_packs[i] AND condemned_ms IS NULL
+                    AND id = from_ids[i] AND namespace = from_namespaces[i]
+                    AND namespace_hash = from_hashes[i];
+            IF NOT FOUND THEN
+                answer := 2;
+                o_id := from_ids[i];
+                RETURN;
+            END IF;
+        END LOOP;
     END IF;
     IF expects THEN
         IF p_namespace = '' THEN

@@ -83,6 +83,8 @@ fn arguments(process: &Process, safety: Safety) -> Vec<String> {
         format!("--pid-file={dir}/server.pid"),
         format!("--port={}", process.port()),
         "--bind-address=127.0.0.1".into(),
+        // A server that starts removes the temporary tables it finds, whoever's they are.
+        format!("--tmpdir={dir}"),
         "--max-connections=300".into(),
         "--skip-name-resolve".into(),
     ];
