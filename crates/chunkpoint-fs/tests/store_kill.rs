@@ -95,10 +95,8 @@ async fn step_until_killed(dir: &Path) {
         }
         let changed = json!({"n": n, member(n).to_string(): {"n": n}});
         store.patch(&NAMESPACE, "large", changed).await.unwrap();
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "done {n}").unwrap();
-        out.flush().unwrap();
-        drop(out);
+        println!("done {n}");
+        std::io::stdout().flush().unwrap();
         if n % 10 == 0 {
             store.sweep().await.unwrap();
         }
