@@ -43,14 +43,14 @@ fn open_files() -> usize {
 }
 
 /// How many files this process may open; `None` if nobody says.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn most_files() -> Option<u64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     // No limit is more than enough.
     Some(limit.current.unwrap_or(u64::MAX))
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(unix))]
 fn most_files() -> Option<u64> {
     None
 }

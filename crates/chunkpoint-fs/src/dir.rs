@@ -13,6 +13,8 @@ use chunkpoint_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::error::from_io;
+#[cfg(test)]
+use crate::fault::Call;
 use crate::log::identity;
 use crate::lru::Key;
 use crate::stats::Counters;
@@ -211,9 +213,15 @@ impl Dir {
             Err(error) => return Err(failed(error)),
         };
         self.counters.synced();
-        #[cfg(test)]
-        self.counters.faults.note_sync(name);
-        file.sync_all().map_err(failed)
+        let synced = || {
+            #[cfg(test)]
+            {
+                self.counters.faults.note_sync(name);
+                self.counters.faults.check(Call::Sync)?;
+            }
+            file.sync_all()
+        };
+        synced().map_err(failed)
     }
 
     /// Makes sure that a directory below the root exists.

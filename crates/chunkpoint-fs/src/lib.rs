@@ -71,6 +71,7 @@ mod stats;
 mod store;
 mod table;
 mod threads;
+mod unsynced;
 mod wait;
 mod wire;
 mod writer;

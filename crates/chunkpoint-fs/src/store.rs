@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use chunkpoint_core::{Error, Result};
+use chunkpoint_core::Result;
 
 use crate::catalog::Catalog;
 use crate::config::FsConfig;
@@ -21,6 +21,7 @@ use crate::lru::{Key, Lru};
 use crate::queue::Queue;
 use crate::state::State;
 use crate::stats::Counters;
+use crate::unsynced::{Unsynced, sync_files};
 use crate::wait::Wait;
 use crate::writer::Op;
 
@@ -33,10 +34,6 @@ const QUEUES: usize = 4096;
 /// More than this behind, a state is read anew from the end of the log.
 const CATCH_UP: u64 = 256 * 1024;
 
-/// Logs written but not synced that are remembered until `close`; more than
-/// that and the older ones are synced.
-const UNSYNCED: usize = if cfg!(test) { 64 } else { 1024 };
-
 /// The inside of a backend.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -48,6 +45,8 @@ pub(crate) struct Store {
     /// The long-term store.
     pub(crate) items: Spaces,
     marks: Mutex<Marks>,
+    /// Logs of threads that were not synced.
+    unsynced: Unsynced<Key>,
     closed: AtomicBool,
 }
 
@@ -61,12 +60,6 @@ struct Marks {
     /// Threads with a failed write that was cut off, but may have been seen, and
     /// how far it had come.
     seen: HashMap<Key, u64>,
-    /// Threads with writes that were not synced.
-    unsynced: HashSet<Key>,
-    /// Directories with entries that were not synced.
-    unsynced_dirs: HashSet<String>,
-    /// What kept earlier writes from being synced.
-    sync_failure: Option<Error>,
 }
 
 /// A thread as it is now.
@@ -127,6 +120,7 @@ impl Store {
             queues: Lru::new(QUEUES),
             items: Spaces::new(config.open_files),
             marks: Mutex::default(),
+            unsynced: Unsynced::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -286,35 +280,17 @@ impl Store {
         if self.dir.syncs() {
             return log.sync();
         }
-        let due = {
-            let marks = &mut *self.marks();
-            marks.unsynced.insert(key);
-            if marks.unsynced.len() <= UNSYNCED {
-                return Ok(());
-            }
-            // What is being written may be a log that has no place yet.
-            let writing = &marks.writing;
-            marks
-                .unsynced
-                .extract_if(|other| *other != key && !writing.contains(other))
-                .collect()
-        };
-        if let Err(error) = self.sync_unsynced(due) {
-            // Nothing of this write failed: closing tells.
-            tracing::error!(%error, "earlier writes could not be synced");
-            self.marks().sync_failure.get_or_insert(error);
-        }
+        // What is being written may be a log that has no place yet.
+        let is_placed = |other: &Key| !self.is_writing(other);
+        self.unsynced
+            .note(key, is_placed, |keys| self.sync_logs(&keys, HashSet::new()));
         Ok(())
     }
 
     /// Makes the entries of a directory of logs survive: now or by `close`, as
     /// was asked for.
     pub(crate) fn sync_shard(&self, shard: &str) -> Result<()> {
-        if self.dir.syncs() {
-            return self.dir.sync_dir(shard);
-        }
-        self.marks().unsynced_dirs.insert(shard.to_owned());
-        Ok(())
+        self.unsynced.sync_dir(&self.dir, shard)
     }
 
     /// Syncs what is left to sync, and lets go of everything.
@@ -322,41 +298,25 @@ impl Store {
         self.closed.store(true, Ordering::Release);
         // Whoever looked before that is done with it after this.
         self.dir.wait_for_writers();
-        let (unsynced, failure) = {
-            let marks = &mut *self.marks();
-            (
-                std::mem::take(&mut marks.unsynced),
-                marks.sync_failure.take(),
-            )
-        };
-        let synced = self.sync_unsynced(unsynced);
+        let synced = self
+            .unsynced
+            .close(|keys, shards| self.sync_logs(&keys, shards));
         let synced = synced.and(self.items.close(&self.dir));
         self.states.clear();
         self.files.clear();
         self.queues.clear();
         self.catalog.close();
         self.dir.close();
-        failure.map_or(Ok(()), Err).and(synced)
+        synced
     }
 
     /// Syncs logs, the directories that lead to them, and the catalog. All are
     /// tried; the first error is told.
-    fn sync_unsynced(&self, keys: HashSet<Key>) -> Result<()> {
-        let mut dirs = std::mem::take(&mut self.marks().unsynced_dirs);
-        if keys.is_empty() && dirs.is_empty() {
-            return Ok(());
-        }
-        dirs.extend(keys.iter().map(|key| log_names(key).0));
-        let mut outcome = Ok(());
-        for key in keys {
-            let synced = self.dir.sync_file(&log_names(&key).1);
-            outcome = outcome.and(synced);
-        }
-        for name in dirs.iter().map(String::as_str).chain(["t"]) {
-            outcome = outcome.and(self.dir.force_sync_dir(name));
-        }
+    fn sync_logs(&self, keys: &HashSet<Key>, shards: HashSet<String>) -> Result<()> {
+        let names = keys.iter().map(|key| log_names(key).1);
+        let logs = sync_files(&self.dir, names, shards, "t");
         let catalog = self.catalog.sync(&self.dir);
-        outcome.and(catalog).and(self.dir.force_sync_dir(""))
+        logs.and(catalog).and(self.dir.force_sync_dir(""))
     }
 }
 

@@ -193,7 +193,7 @@ fn build(
     store.items.forget(place);
     let unknown = |error: Error| error.applied(Applied::Unknown);
     stop(Point::Renamed).map_err(unknown)?;
-    store.dir.sync_dir(&place.dir()).map_err(unknown)?;
+    store.items.sync_dir(&store.dir, place).map_err(unknown)?;
     file.unlock();
     if moving.is_some() {
         remove_other_packs(store, place, header.packs);

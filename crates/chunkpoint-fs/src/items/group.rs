@@ -207,7 +207,7 @@ impl<'a> Group<'a> {
                 }
             } else {
                 let name = self.place.packs(number);
-                self.store.items.note_unsynced(&self.store.dir, name)?;
+                self.store.items.note_unsynced(&self.store.dir, name);
             }
         }
         let due = self.entries.iter().map(|(_, entry)| entry.due()).min();
@@ -349,7 +349,9 @@ fn create(store: &Store, place: &Place, entries: &[(Vec<u8>, Entry)]) -> Result<
         let space = Space::new(file);
         space.apply(start, more);
         space.placed.store(true, Ordering::Release);
-        make_durable(store, &space)?;
+        if store.dir.syncs() {
+            space.file.sync()?;
+        }
         store.dir.make_dir(&place.dir())?;
         store.dir.rename(&building, &place.items())?;
         Ok(Arc::new(space))
@@ -362,6 +364,10 @@ fn create(store: &Store, place: &Place, entries: &[(Vec<u8>, Entry)]) -> Result<
         }
     };
     space.file.unlock();
+    if !store.dir.syncs() {
+        // Not before it is found there.
+        store.items.note_unsynced(&store.dir, place.items());
+    }
     store.dir.sync_dir(&place.dir()).map_err(|error| {
         store.items.forget(place);
         error.applied(Applied::Unknown)
@@ -374,7 +380,8 @@ fn create(store: &Store, place: &Place, entries: &[(Vec<u8>, Entry)]) -> Result<
 fn make_durable(store: &Store, space: &Space) -> Result<()> {
     let place = &space.file.place;
     if !store.dir.syncs() {
-        return store.items.note_unsynced(&store.dir, place.items());
+        store.items.note_unsynced(&store.dir, place.items());
+        return Ok(());
     }
     // Whoever put the file in its place may have been killed before that was synced.
     if !space.placed.load(Ordering::Acquire) {

@@ -20,5 +20,7 @@ mod space;
 mod spaces;
 mod sweep;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use spaces::Spaces;

@@ -1,9 +1,8 @@
 //! The open namespaces of a backend.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chunkpoint_core::Result;
 
@@ -17,6 +16,7 @@ use crate::log::identity;
 use crate::lru::Lru;
 use crate::queue::Queue;
 use crate::store::Store;
+use crate::unsynced::{Unsynced, sync_files};
 use crate::wait::Wait;
 
 /// Bytes of memory that open namespaces take together, one that is larger apart.
@@ -25,16 +25,13 @@ const SPACE_BYTES: usize = 8 * 1024 * 1024;
 /// Queues of namespaces that are kept while nobody waits in them.
 const QUEUES: usize = 4096;
 
-/// Files written but not synced that are remembered until `close`.
-const UNSYNCED: usize = 1024;
-
 /// The open namespaces, and who waits to write to them.
 #[derive(Debug)]
 pub(crate) struct Spaces {
     spaces: Lru<Arc<Space>>,
     pub(crate) queues: Lru<Arc<Queue<Op>>>,
     /// Files with writes that were not synced.
-    unsynced: Mutex<HashSet<String>>,
+    unsynced: Unsynced<String>,
     /// What an open file weighs at least.
     file: usize,
 }
@@ -45,7 +42,7 @@ impl Spaces {
         Self {
             spaces: Lru::new(SPACE_BYTES),
             queues: Lru::new(QUEUES),
-            unsynced: Mutex::default(),
+            unsynced: Unsynced::default(),
             file: SPACE_BYTES / open_files.max(1),
         }
     }
@@ -72,49 +69,30 @@ impl Spaces {
         self.spaces.remove(&place.key);
     }
 
-    /// Notes files that were written and are to be synced at last.
-    pub(crate) fn note_unsynced(&self, dir: &Dir, name: String) -> Result<()> {
-        let all = {
-            let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
-            unsynced.insert(name);
-            if unsynced.len() <= UNSYNCED {
-                return Ok(());
-            }
-            std::mem::take(&mut *unsynced)
-        };
-        sync_all(dir, &all)
+    /// Notes a file that was written, in its place, and is to be synced at last.
+    pub(crate) fn note_unsynced(&self, dir: &Dir, name: String) {
+        self.unsynced.note(
+            name,
+            |_| true,
+            |names| sync_files(dir, names, HashSet::new(), "s"),
+        );
+    }
+
+    /// Makes the entries of a namespace's directory survive: now or by `close`, as was
+    /// asked for.
+    pub(crate) fn sync_dir(&self, dir: &Dir, place: &Place) -> Result<()> {
+        self.unsynced.sync_dir(dir, &place.dir())
     }
 
     /// Syncs what is left to sync, and lets go of everything.
     pub(crate) fn close(&self, dir: &Dir) -> Result<()> {
-        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
-        let synced = sync_all(dir, &std::mem::take(&mut *unsynced));
+        let synced = self
+            .unsynced
+            .close(|names, dirs| sync_files(dir, names, dirs, "s"));
         self.spaces.clear();
         self.queues.clear();
         synced
     }
-}
-
-/// Syncs files, and the directories they are in.
-fn sync_all(dir: &Dir, names: &HashSet<String>) -> Result<()> {
-    let mut dirs = HashSet::new();
-    for name in names {
-        let failed = |error| from_io(format_args!("syncing {name}"), error);
-        match File::options().write(true).open(dir.path(name)) {
-            Ok(file) => file.sync_all().map_err(failed)?,
-            // Another took its place, and was synced before it did.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        dirs.insert(name.rsplit_once('/').map_or("", |(above, _)| above));
-    }
-    for name in &dirs {
-        dir.force_sync_dir(name)?;
-    }
-    if dirs.is_empty() {
-        return Ok(());
-    }
-    dir.force_sync_dir("s")
 }
 
 impl Store {

@@ -13,10 +13,11 @@ use bytes::Bytes;
 use chunkpoint_core::backend::*;
 use chunkpoint_core::{ErrorKind, Result};
 
-use super::{Store, UNSYNCED, key_of, log_names};
+use super::{Store, key_of, log_names};
 use crate::config::FsConfig;
 use crate::fault::Call;
 use crate::threads;
+use crate::unsynced::UNSYNCED;
 use crate::writer::{Op, Waits, submit};
 
 fn open(path: &Path) -> Arc<Store> {
