@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -307,6 +308,142 @@ async fn answers_that_were_lost_are_not_given() {
     let backend = layered(memory(), faults);
     let error = backend.change_items(three()).await.unwrap_err();
     assert!(!error.is_certainly_not_applied());
+}
+
+/// What a scripted store does with a call that changes items.
+#[derive(Debug)]
+enum Step {
+    /// Makes the changes, and loses the answer after so many others wrote to each item.
+    Lose { writers: u8 },
+    /// Makes none, and answers this.
+    Answer(Result<Vec<Result<Changed>>>),
+}
+
+/// A store whose first calls go by a script.
+#[derive(Debug)]
+struct Scripted {
+    inner: Arc<dyn StoreBackend>,
+    steps: Mutex<VecDeque<Step>>,
+}
+
+impl Scripted {
+    fn retried(steps: impl IntoIterator<Item = Step>) -> Arc<dyn StoreBackend> {
+        let scripted = Self {
+            inner: memory(),
+            steps: Mutex::new(steps.into_iter().collect()),
+        };
+        layered(Arc::new(scripted), patient())
+    }
+}
+
+impl fmt::Display for Scripted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("scripted")
+    }
+}
+
+#[async_trait]
+impl StoreBackend for Scripted {
+    fn store_capabilities(&self) -> Capabilities {
+        self.inner.store_capabilities()
+    }
+
+    async fn items(&self, keys: &[ItemKey]) -> Result<Vec<Option<ItemRow>>> {
+        self.inner.items(keys).await
+    }
+
+    async fn item_chunks(&self, key: &ItemKey, names: &[ChunkName]) -> Result<Vec<Option<Bytes>>> {
+        self.inner.item_chunks(key, names).await
+    }
+
+    async fn change_items(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<Changed>>> {
+        let step = self.steps.lock().unwrap().pop_front();
+        match step {
+            None => self.inner.change_items(changes).await,
+            Some(Step::Answer(answer)) => answer,
+            Some(Step::Lose { writers }) => {
+                self.inner.change_items(changes.clone()).await?;
+                for change in &changes {
+                    for n in 0..writers {
+                        let other = put(&change.key().key, 100 + n, Expect::Any);
+                        self.inner.change_items(vec![other]).await?.remove(0)?;
+                    }
+                }
+                Err(Error::new(ErrorKind::Timeout, "the answer is lost"))
+            }
+        }
+    }
+
+    async fn scan(&self, query: ScanItems) -> Result<BoxStream<'static, Result<ItemRow>>> {
+        self.inner.scan(query).await
+    }
+
+    async fn namespaces(
+        &self,
+        query: ListNamespaces,
+    ) -> Result<BoxStream<'static, Result<Namespace>>> {
+        self.inner.namespaces(query).await
+    }
+
+    async fn sweep(&self, sweep: SweepItems) -> Result<SweptItems> {
+        self.inner.sweep(sweep).await
+    }
+
+    async fn close_store(&self) -> Result<()> {
+        self.inner.close_store().await
+    }
+}
+
+/// Each change fails by itself.
+fn fails(kinds: [ErrorKind; 2]) -> Step {
+    Step::Answer(Ok(kinds
+        .map(|kind| Err(Error::new(kind, "not now")))
+        .into()))
+}
+
+/// That the repeat meets a conflict does not say that the change was never made.
+#[tokio::test(start_paused = true)]
+async fn a_conflict_after_a_lost_answer_is_in_doubt() {
+    let backend = Scripted::retried([Step::Lose { writers: 100 }]);
+    let change = put("a", 1, Expect::Absent);
+    let done = backend.change_items(vec![change]).await.unwrap();
+    let error = done[0].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(!error.is_certainly_not_applied(), "{error:?}");
+    assert!(!error.is_retryable(), "{error:?}");
+}
+
+/// One change is settled by a final error while the other is tried again.
+#[tokio::test(start_paused = true)]
+async fn a_final_error_after_a_lost_answer_is_in_doubt() {
+    let backend = Scripted::retried([
+        Step::Lose { writers: 0 },
+        fails([ErrorKind::Corrupt, ErrorKind::Unavailable]),
+    ]);
+    let changes = ["x", "y"].map(|name| put(name, 1, Expect::Any)).to_vec();
+    let done = backend.change_items(changes).await.unwrap();
+    let error = done[0].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(!error.is_certainly_not_applied(), "{error:?}");
+    assert!(done[1].is_ok(), "{done:?}");
+    assert_eq!(version(&backend, "x").await, Some(PackId([1; 8])));
+}
+
+/// A change whose outcome is unknown does not make that of others unknown.
+#[tokio::test(start_paused = true)]
+async fn doubt_stays_with_the_change_that_it_is_about() {
+    let last = [
+        Step::Answer(Err(Error::new(ErrorKind::Corrupt, "as a whole"))),
+        fails([ErrorKind::Corrupt, ErrorKind::Corrupt]),
+    ];
+    for last in last {
+        let first = fails([ErrorKind::Timeout, ErrorKind::Unavailable]);
+        let backend = Scripted::retried([first, last]);
+        let changes = ["x", "y"].map(|name| put(name, 1, Expect::Any)).to_vec();
+        let done = backend.change_items(changes).await.unwrap();
+        let certain = |at: usize| done[at].as_ref().unwrap_err().is_certainly_not_applied();
+        assert_eq!((certain(0), certain(1)), (false, true), "{done:?}");
+    }
 }
 
 /// Through the engine: a batch of puts, one of which has to be tried again.

@@ -13,7 +13,10 @@ use crate::error::{Applied, Error, ErrorKind, Result};
 pub struct RetryPolicy {
     /// Most attempts in all, the first included. 0 counts as 1.
     pub attempts: u32,
-    /// No attempt starts later than this after the first.
+    /// No attempt starts later than this after the first. It should be well below the
+    /// grace period ([`Settings::grace`](crate::Settings::grace)): what a commit or a
+    /// change writes and refers to is safe from removal only for so long, and a repeat
+    /// must find it.
     pub total: Duration,
     /// The longest pause before the second attempt; doubles with each one after.
     pub first_pause: Duration,
@@ -41,7 +44,9 @@ impl Default for RetryPolicy {
 ///
 /// Mutations are repeated as well: they carry a write id. An error after which
 /// it is not certain that *no* attempt applied says *unknown*, whatever
-/// the last attempt said. After giving up, the error is not retryable any
+/// the last attempt said. Of a batch of changes, each has its own doubt; a change that
+/// meets a conflict after such an attempt has failed with an unknown outcome, too.
+/// After giving up, the error is not retryable any
 /// more and its message says how often it was tried. Of a batch of changes, only
 /// those are repeated that failed and may work the next time.
 ///
@@ -82,12 +87,17 @@ impl Layer for Retry {
         loop {
             let mut answer = call().await;
             tried += 1;
+            // The parts of an answer are in doubt each by itself; the batch sees to it.
             let failures = match &mut answer {
                 Ok(answer) => answer.failures(),
-                Err(error) => vec![error],
+                Err(error) => {
+                    in_doubt |= operation.method.mutates() && !error.is_certainly_not_applied();
+                    if in_doubt {
+                        mark(error, |error| error.applied(Applied::Unknown));
+                    }
+                    vec![error]
+                }
             };
-            in_doubt |= operation.method.mutates()
-                && failures.iter().any(|e| !e.is_certainly_not_applied());
             let pause = self.pause(tried);
             if let Some(error) = failures.iter().find(|error| error.is_retryable())
                 && tried < self.policy.attempts
@@ -98,18 +108,19 @@ impl Layer for Retry {
                 continue;
             }
             for error in failures {
-                let mut last = std::mem::replace(error, Error::new(ErrorKind::Other, ""));
-                if in_doubt {
-                    last = last.applied(Applied::Unknown);
+                if error.is_retryable() {
+                    mark(error, |error| give_up(error, tried, start.elapsed()));
                 }
-                if last.is_retryable() {
-                    last = give_up(last, tried, start.elapsed());
-                }
-                *error = last;
             }
             return answer;
         }
     }
+}
+
+/// Puts what `change` makes of an error in its place.
+fn mark(error: &mut Error, change: impl FnOnce(Error) -> Error) {
+    let before = std::mem::replace(error, Error::new(ErrorKind::Other, ""));
+    *error = change(before);
 }
 
 fn give_up(error: Error, tried: u32, elapsed: Duration) -> Error {

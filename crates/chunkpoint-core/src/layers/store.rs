@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use super::{Answer, Layer, LayeredStore, Method, Rows};
 use crate::backend::{Capabilities, ChunkName};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Applied, Error, ErrorKind, Result};
 use crate::store_backend::{
     Changed, ItemChange, ItemKey, ItemRow, ListNamespaces, Namespace, ScanItems, StoreBackend,
     SweepItems, SweptItems,
@@ -66,6 +66,9 @@ impl<L: Layer> StoreBackend for LayeredStore<L> {
 /// They succeed and fail one by one, so an attempt after the first has only those that
 /// failed and may work the next time. The others must not be repeated: a row
 /// remembers only its last few write ids, and another attempt may come late.
+///
+/// For the same reason an answer to a later attempt is no answer about an earlier one
+/// whose outcome is unknown: see [`doubted`].
 struct Batch {
     changes: Vec<ItemChange>,
     progress: Mutex<Progress>,
@@ -77,6 +80,8 @@ struct Progress {
     /// What the last attempt came to, by change. It counts once there is another:
     /// until then it is the layer's to pass on, or to lose.
     last: Vec<Option<Result<Changed>>>,
+    /// Whether an attempt so far may have made the change without saying so, by change.
+    in_doubt: Vec<bool>,
 }
 
 impl Batch {
@@ -85,6 +90,7 @@ impl Batch {
         let progress = Mutex::new(Progress {
             settled: nothing(),
             last: nothing(),
+            in_doubt: vec![false; changes.len()],
         });
         Self { changes, progress }
     }
@@ -101,39 +107,97 @@ impl Batch {
         Box::pin(async move {
             let open = self.progress().settle();
             let changes = open.iter().map(|at| self.changes[*at].clone()).collect();
-            let answers = inner.change_items(changes).await?;
-            if answers.len() != open.len() {
-                return Err(Error::new(
+            let answers = inner.change_items(changes).await.and_then(|answers| {
+                if answers.len() == open.len() {
+                    return Ok(answers);
+                }
+                Err(Error::new(
                     ErrorKind::Other,
                     "backend answered too few changes",
-                ));
-            }
+                ))
+            });
             let mut progress = self.progress();
-            for (at, answer) in open.into_iter().zip(&answers) {
+            let answers = match answers {
+                Ok(answers) => answers,
+                Err(error) => {
+                    for at in open {
+                        progress.in_doubt[at] |= !error.is_certainly_not_applied();
+                    }
+                    return Err(error);
+                }
+            };
+            let answers = open.into_iter().zip(answers).map(|(at, answer)| {
+                let answer = match progress.in_doubt[at] {
+                    true => doubted(answer),
+                    false => answer,
+                };
+                let unknown = |error: &Error| !error.is_certainly_not_applied();
+                progress.in_doubt[at] |= answer.as_ref().is_err_and(unknown);
                 progress.last[at] = Some(answer.as_ref().copied().map_err(Error::again));
-            }
-            Ok(answers)
+                answer
+            });
+            Ok(answers.collect())
         })
     }
 
     /// The answers to all changes, by what the layer made of the last attempt.
     fn answers(self, last: Result<Vec<Result<Changed>>>) -> Result<Vec<Result<Changed>>> {
         let progress = self.progress.into_inner();
-        let mut settled = progress.unwrap_or_else(PoisonError::into_inner).settled;
+        let Progress {
+            mut settled,
+            in_doubt,
+            ..
+        } = progress.unwrap_or_else(PoisonError::into_inner);
+        let open = settled.iter_mut().zip(&in_doubt);
+        let open = open.filter(|(answer, _)| answer.is_none());
         match last {
             Ok(last) => {
-                let open = settled.iter_mut().filter(|answer| answer.is_none());
                 open.zip(last)
-                    .for_each(|(place, answer)| *place = Some(answer));
+                    .for_each(|((place, _), answer)| *place = Some(answer));
             }
-            Err(error) if settled.iter().all(Option::is_none) => return Err(error),
             Err(error) => {
-                let open = settled.iter_mut().filter(|answer| answer.is_none());
-                open.for_each(|place| *place = Some(Err(error.again())));
+                let mut failed = 0;
+                for (place, in_doubt) in open {
+                    let answer = Err(error.again());
+                    *place = Some(if *in_doubt { doubted(answer) } else { answer });
+                    failed += 1;
+                }
+                // One error for all, with its source, where it says the same of each.
+                let alike = |doubt: bool| in_doubt.iter().all(|of| *of == doubt);
+                if failed == settled.len() && alike(false) {
+                    return Err(error);
+                }
+                if failed == settled.len() && alike(true) {
+                    return Err(error.applied(Applied::Unknown));
+                }
             }
         }
         Ok(settled.into_iter().flatten().collect())
     }
+}
+
+/// What an answer comes to if an attempt before may have made the change.
+///
+/// That it failed, or that something else is there than was expected, is then not to
+/// say that nothing changed: the earlier attempt may have applied, and others may have
+/// changed the item since, until its row forgot the write id.
+fn doubted(answer: Result<Changed>) -> Result<Changed> {
+    let found = match answer {
+        Ok(Changed::Conflict(found)) => found,
+        done @ Ok(Changed::Done { .. }) => return done,
+        Err(error) => return Err(error.applied(Applied::Unknown)),
+    };
+    let found = found.map_or("is not there".into(), |version| {
+        format!("has version {version}")
+    });
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "it {found}, which is not what was expected, and an earlier attempt at this change \
+             may have been applied before; read the item to see what holds"
+        ),
+    )
+    .applied(Applied::Unknown))
 }
 
 impl Progress {
