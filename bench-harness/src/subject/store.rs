@@ -163,7 +163,7 @@ impl Store {
     /// What the database says.
     pub async fn compact(&self) -> Result<Option<&'static str>> {
         match self {
-            Self::Sql { place, .. } => Box::pin(place.compact()).await.map(Some),
+            Self::Sql { place, .. } => Box::pin(place.compact()).await,
             Self::File { .. } | Self::Memory { .. } => Ok(None),
         }
     }

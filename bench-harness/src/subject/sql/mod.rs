@@ -118,9 +118,7 @@ impl Place {
     /// PostgreSQL's `pg_total_relation_size` of all tables, InnoDB's data and index bytes
     /// after `ANALYZE TABLE`.
     pub(super) async fn footprint(&self) -> Result<Footprint> {
-        if let Some(directory) = &self.directory
-            && !directory.join(FILE).exists()
-        {
+        if self.is_missing() {
             return Ok(Footprint::default());
         }
         let pool = Pool::open(self).await?;
@@ -136,6 +134,12 @@ impl Place {
             footprint.files = files.files;
         }
         Ok(footprint)
+    }
+
+    /// Whether it is a file that nobody has made: a variant that stores nothing has none.
+    fn is_missing(&self) -> bool {
+        let missing = |directory: &PathBuf| !directory.join(FILE).exists();
+        self.directory.as_ref().is_some_and(missing)
     }
 
     async fn bytes(&self, pool: &Pool) -> Result<u64> {
@@ -169,7 +173,10 @@ impl Place {
     }
 
     /// Has the database give back what it can, and says by what.
-    pub(super) async fn compact(&self) -> Result<&'static str> {
+    pub(super) async fn compact(&self) -> Result<Option<&'static str>> {
+        if self.is_missing() {
+            return Ok(None);
+        }
         let pool = Pool::open(self).await?;
         let name = &self.name;
         let by = match self.kind {
@@ -193,7 +200,7 @@ impl Place {
             }
         };
         pool.close().await;
-        Ok(by)
+        Ok(Some(by))
     }
 
     /// Removes everything.

@@ -15,7 +15,8 @@ const START: Duration = Duration::from_secs(60);
 
 /// What the watch runs. Its standard input closes when the process that started it is
 /// gone, however it went; it then ends the server and removes its directory.
-const WATCH: &str = r#"cat > /dev/null; kill -9 "$1"; sleep 0.2; rm -rf "$2""#;
+const WATCH: &str = r#"cat > /dev/null; kill -9 "$1"
+for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; rm -rf "$2" && break; done"#;
 
 /// A directory, and the server that runs in it.
 pub(super) struct Process {
@@ -120,8 +121,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         // Its own children may write to their end.
-        std::thread::sleep(Duration::from_millis(200));
-        fs::remove_dir_all(&self.dir).ok();
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(200));
+            if fs::remove_dir_all(&self.dir).is_ok() {
+                break;
+            }
+        }
     }
 }
 
