@@ -162,40 +162,38 @@ async fn faults_can_break_a_scan() {
     assert_eq!(seen, [[true, false], [true, true]]);
 }
 
-/// A store that fails single changes of a batch.
+/// What a test has happen to the changes of a store.
+#[async_trait]
+trait Changes: fmt::Debug + Send + Sync + 'static {
+    async fn change(
+        &self,
+        inner: &dyn StoreBackend,
+        changes: Vec<ItemChange>,
+    ) -> Result<Vec<Result<Changed>>>;
+}
+
+/// A store in memory whose changes go through `how`.
 #[derive(Debug)]
-struct Flaky {
+struct Through<C> {
     inner: Arc<dyn StoreBackend>,
-    /// How often a change of the item `flaky` still fails.
-    failures: AtomicU32,
-    kind: ErrorKind,
-    /// The keys of each call.
-    asked: Mutex<Vec<Vec<String>>>,
+    how: C,
 }
 
-impl Flaky {
-    fn new(failures: u32, kind: ErrorKind) -> Arc<Self> {
-        Arc::new(Self {
-            inner: memory(),
-            failures: AtomicU32::new(failures),
-            kind,
-            asked: Mutex::default(),
-        })
-    }
-
-    fn asked(&self) -> Vec<Vec<String>> {
-        self.asked.lock().unwrap().clone()
+impl<C> Through<C> {
+    fn new(how: C) -> Arc<Self> {
+        let inner = memory();
+        Arc::new(Self { inner, how })
     }
 }
 
-impl fmt::Display for Flaky {
+impl<C> fmt::Display for Through<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("flaky")
+        self.inner.fmt(f)
     }
 }
 
 #[async_trait]
-impl StoreBackend for Flaky {
+impl<C: Changes> StoreBackend for Through<C> {
     fn store_capabilities(&self) -> Capabilities {
         self.inner.store_capabilities()
     }
@@ -209,24 +207,7 @@ impl StoreBackend for Flaky {
     }
 
     async fn change_items(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<Changed>>> {
-        let keys = changes.iter().map(|change| change.key().key.to_string());
-        self.asked.lock().unwrap().push(keys.collect());
-        let mut answers = Vec::new();
-        for change in changes {
-            let left = &self.failures;
-            let fails = &*change.key().key == "flaky"
-                && left
-                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                        left.checked_sub(1)
-                    })
-                    .is_ok();
-            answers.push(if fails {
-                Err(Error::new(self.kind, "the item is being flaky"))
-            } else {
-                self.inner.change_items(vec![change]).await?.remove(0)
-            });
-        }
-        Ok(answers)
+        self.how.change(&*self.inner, changes).await
     }
 
     async fn scan(&self, query: ScanItems) -> Result<BoxStream<'static, Result<ItemRow>>> {
@@ -249,6 +230,58 @@ impl StoreBackend for Flaky {
     }
 }
 
+/// Fails single changes of a batch.
+#[derive(Debug)]
+struct Flaky {
+    /// How often a change of the item `flaky` still fails.
+    failures: AtomicU32,
+    kind: ErrorKind,
+    /// The keys of each call.
+    asked: Mutex<Vec<Vec<String>>>,
+}
+
+impl Flaky {
+    fn store(failures: u32, kind: ErrorKind) -> Arc<Through<Self>> {
+        Through::new(Self {
+            failures: AtomicU32::new(failures),
+            kind,
+            asked: Mutex::default(),
+        })
+    }
+
+    fn asked(&self) -> Vec<Vec<String>> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Changes for Flaky {
+    async fn change(
+        &self,
+        inner: &dyn StoreBackend,
+        changes: Vec<ItemChange>,
+    ) -> Result<Vec<Result<Changed>>> {
+        let keys = changes.iter().map(|change| change.key().key.to_string());
+        self.asked.lock().unwrap().push(keys.collect());
+        let mut answers = Vec::new();
+        for change in changes {
+            let left = &self.failures;
+            let fails = &*change.key().key == "flaky"
+                && left
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                        left.checked_sub(1)
+                    })
+                    .is_ok();
+            answers.push(if fails {
+                Err(Error::new(self.kind, "the item is being flaky"))
+            } else {
+                inner.change_items(vec![change]).await?.remove(0)
+            });
+        }
+        Ok(answers)
+    }
+}
+
 fn three() -> Vec<ItemChange> {
     ["a", "flaky", "z"]
         .map(|name| put(name, 1, Expect::Absent))
@@ -257,14 +290,14 @@ fn three() -> Vec<ItemChange> {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_batch_only_what_failed_is_tried_again() {
-    let flaky = Flaky::new(2, ErrorKind::Unavailable);
+    let flaky = Flaky::store(2, ErrorKind::Unavailable);
     let metrics = Metrics::new();
     let backend = layered(layered(flaky.clone(), metrics.clone()), patient());
     let done = backend.change_items(three()).await.unwrap();
     assert_eq!(done.len(), 3);
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     assert_eq!(
-        flaky.asked(),
+        flaky.how.asked(),
         [&["a", "flaky", "z"][..], &["flaky"], &["flaky"]]
     );
     assert_eq!(version(&backend, "flaky").await, Some(PackId([1; 8])));
@@ -274,26 +307,26 @@ async fn of_a_batch_only_what_failed_is_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_keeps_failing_says_so_and_the_rest_of_the_batch_stands() {
-    let flaky = Flaky::new(u32::MAX, ErrorKind::Unavailable);
+    let flaky = Flaky::store(u32::MAX, ErrorKind::Unavailable);
     let backend = layered(flaky.clone(), patient());
     let done = backend.change_items(three()).await.unwrap();
     assert!(done[0].is_ok() && done[2].is_ok(), "{done:?}");
     let error = done[1].as_ref().unwrap_err();
     assert!(!error.is_retryable());
     assert!(error.message().starts_with("tried 5 times in "), "{error}");
-    assert_eq!(flaky.asked().len(), 5);
+    assert_eq!(flaky.how.asked().len(), 5);
 
-    let flaky = Flaky::new(1, ErrorKind::TooLarge);
+    let flaky = Flaky::store(1, ErrorKind::TooLarge);
     let backend = layered(flaky.clone(), patient());
     let done = backend.change_items(three()).await.unwrap();
     assert_eq!(done[1].as_ref().unwrap_err().kind(), ErrorKind::TooLarge);
-    assert_eq!(flaky.asked().len(), 1, "it is final");
+    assert_eq!(flaky.how.asked().len(), 1, "it is final");
 }
 
 /// The second attempt is lost as a whole: what the first settled is still known.
 #[tokio::test(start_paused = true)]
 async fn a_lost_attempt_does_not_take_settled_answers_with_it() {
-    let flaky = Flaky::new(1, ErrorKind::Unavailable);
+    let flaky = Flaky::store(1, ErrorKind::Unavailable);
     let faults = Faults::new(1).rule(Rule::new(Fault::Before(ErrorKind::Corrupt)).nth(2));
     let backend = layered(layered(flaky, faults), patient());
     let done = backend.change_items(three()).await.unwrap();
@@ -319,78 +352,39 @@ enum Step {
     Answer(Result<Vec<Result<Changed>>>),
 }
 
-/// A store whose first calls go by a script.
+/// Has the first calls go by a script.
 #[derive(Debug)]
-struct Scripted {
-    inner: Arc<dyn StoreBackend>,
-    steps: Mutex<VecDeque<Step>>,
-}
+struct Scripted(Mutex<VecDeque<Step>>);
 
 impl Scripted {
     fn retried(steps: impl IntoIterator<Item = Step>) -> Arc<dyn StoreBackend> {
-        let scripted = Self {
-            inner: memory(),
-            steps: Mutex::new(steps.into_iter().collect()),
-        };
-        layered(Arc::new(scripted), patient())
-    }
-}
-
-impl fmt::Display for Scripted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("scripted")
+        let steps = steps.into_iter().collect();
+        layered(Through::new(Self(Mutex::new(steps))), patient())
     }
 }
 
 #[async_trait]
-impl StoreBackend for Scripted {
-    fn store_capabilities(&self) -> Capabilities {
-        self.inner.store_capabilities()
-    }
-
-    async fn items(&self, keys: &[ItemKey]) -> Result<Vec<Option<ItemRow>>> {
-        self.inner.items(keys).await
-    }
-
-    async fn item_chunks(&self, key: &ItemKey, names: &[ChunkName]) -> Result<Vec<Option<Bytes>>> {
-        self.inner.item_chunks(key, names).await
-    }
-
-    async fn change_items(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<Changed>>> {
-        let step = self.steps.lock().unwrap().pop_front();
+impl Changes for Scripted {
+    async fn change(
+        &self,
+        inner: &dyn StoreBackend,
+        changes: Vec<ItemChange>,
+    ) -> Result<Vec<Result<Changed>>> {
+        let step = self.0.lock().unwrap().pop_front();
         match step {
-            None => self.inner.change_items(changes).await,
+            None => inner.change_items(changes).await,
             Some(Step::Answer(answer)) => answer,
             Some(Step::Lose { writers }) => {
-                self.inner.change_items(changes.clone()).await?;
+                inner.change_items(changes.clone()).await?;
                 for change in &changes {
                     for n in 0..writers {
                         let other = put(&change.key().key, 100 + n, Expect::Any);
-                        self.inner.change_items(vec![other]).await?.remove(0)?;
+                        inner.change_items(vec![other]).await?.remove(0)?;
                     }
                 }
                 Err(Error::new(ErrorKind::Timeout, "the answer is lost"))
             }
         }
-    }
-
-    async fn scan(&self, query: ScanItems) -> Result<BoxStream<'static, Result<ItemRow>>> {
-        self.inner.scan(query).await
-    }
-
-    async fn namespaces(
-        &self,
-        query: ListNamespaces,
-    ) -> Result<BoxStream<'static, Result<Namespace>>> {
-        self.inner.namespaces(query).await
-    }
-
-    async fn sweep(&self, sweep: SweepItems) -> Result<SweptItems> {
-        self.inner.sweep(sweep).await
-    }
-
-    async fn close_store(&self) -> Result<()> {
-        self.inner.close_store().await
     }
 }
 
