@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chunkpoint_core::backend::Incarnation;
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
@@ -181,6 +181,13 @@ impl LogFile {
         read_at(&self.file, offset, len, &self.name, &self.counters, wait)
     }
 
+    /// As [`read`](Self::read), into the memory of `block` if nobody else holds it.
+    fn read_over(&self, block: Bytes, offset: u64, len: usize, wait: Wait) -> Result<Bytes> {
+        let mut bytes = block.try_into_mut().unwrap_or_default();
+        bytes.resize(len, 0);
+        fill_at(&self.file, offset, bytes, &self.name, &self.counters, wait)
+    }
+
     /// Writes all of `bytes` at `offset`.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.counters.wrote(bytes.len());
@@ -264,7 +271,20 @@ pub(crate) fn read_at(
     counters: &Counters,
     wait: Wait,
 ) -> Result<Bytes> {
-    let mut bytes = vec![0; len];
+    let bytes = BytesMut::zeroed(len);
+    fill_at(file, offset, bytes, name, counters, wait)
+}
+
+/// Reads over `bytes`, as many as there are; gives what was read.
+fn fill_at(
+    file: &File,
+    offset: u64,
+    mut bytes: BytesMut,
+    name: &str,
+    counters: &Counters,
+    wait: Wait,
+) -> Result<Bytes> {
+    let len = bytes.len();
     let mut filled = 0;
     if wait == Wait::No {
         filled = wait::read_at(file, offset, &mut bytes)?;
@@ -280,7 +300,7 @@ pub(crate) fn read_at(
     }
     counters.read(filled);
     bytes.truncate(filled);
-    Ok(bytes.into())
+    Ok(bytes.freeze())
 }
 
 #[cfg(unix)]
@@ -432,11 +452,16 @@ impl Reader {
 
     /// At most `len` bytes at `offset`, and the block stays what it is.
     pub(crate) fn aside(&mut self, offset: u64, len: usize) -> Result<Bytes> {
+        self.count(len)?;
+        self.log.read(offset, len, self.wait)
+    }
+
+    fn count(&mut self, len: usize) -> Result<()> {
         self.read += len as u64;
         if self.wait == Wait::No && self.read > wait::MOST {
             return Err(wait::would_wait());
         }
-        self.log.read(offset, len, self.wait)
+        Ok(())
     }
 
     /// At least `len` bytes at `offset`, as far as there are any.
@@ -455,7 +480,12 @@ impl Reader {
                 }
             };
             let to = to.min(self.end);
-            self.block = self.aside(from, (to - from) as usize)?;
+            let len = (to - from) as usize;
+            self.count(len)?;
+            // Fresh memory for each block would cost as much as reading it: the system
+            // hands out pages one by one, cleared.
+            let before = std::mem::take(&mut self.block);
+            self.block = self.log.read_over(before, from, len, self.wait)?;
             self.start = from;
         }
         let at = ((offset - self.start) as usize).min(self.block.len());
