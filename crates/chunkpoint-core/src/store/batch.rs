@@ -48,7 +48,14 @@ impl Store {
                     gets.push(get);
                     get_at.push(at);
                 }
-                StoreOp::Search(_) | StoreOp::ListNamespaces(_) => reads.push((at, op)),
+                StoreOp::Search(ref search) => {
+                    search.check()?;
+                    reads.push((at, op));
+                }
+                StoreOp::ListNamespaces(ref query) => {
+                    query.literal()?;
+                    reads.push((at, op));
+                }
                 StoreOp::Put(_) | StoreOp::Patch(_) | StoreOp::Delete(_) => writes.push((at, op)),
             }
         }

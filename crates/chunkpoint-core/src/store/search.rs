@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 
 use super::{LabelMatch, NamespaceQuery, Order, Search, Store, StoreItem, check_item};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store_backend::{ItemKey, ItemRow, ListNamespaces, Namespace, ScanItems};
 
 /// Namespaces listed unless said.
@@ -21,14 +21,15 @@ impl Store {
     /// are items. Where nothing changes, pages hold every item once.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get); `InvalidInput` for [`Search::after`] in an order other
+    /// than [`Order::Key`].
     pub async fn search(&self, search: Search) -> Result<Vec<StoreItem>> {
         self.find(&search).await.map_err(|e| e.operation("search"))
     }
 
     pub(super) async fn find(&self, search: &Search) -> Result<Vec<StoreItem>> {
         self.engine.check_open()?;
-        search.after.as_ref().map_or(Ok(()), check_item)?;
+        search.check()?;
         if search.limit == 0 {
             return Ok(Vec::new());
         }
@@ -83,13 +84,8 @@ impl Store {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        // What comes before the first that may be any narrows what is read.
-        let literal = query.prefix.iter().map_while(|label| match label {
-            LabelMatch::Is(label) => Some(label),
-            LabelMatch::Any => None,
-        });
         let list = ListNamespaces {
-            prefix: Namespace::new(literal)?,
+            prefix: query.literal()?,
             after: None,
             now_ms: self.now_ms(),
         };
@@ -119,6 +115,34 @@ impl Store {
             }
         }
         Ok(found)
+    }
+}
+
+impl Search {
+    /// Refuses what cannot be searched.
+    pub(super) fn check(&self) -> Result<()> {
+        let Some(after) = &self.after else {
+            return Ok(());
+        };
+        if self.order != Order::Key {
+            return Err(Error::invalid(format!(
+                "a search goes on after an item only in the order Key, and this one is in the \
+                 order {:?}; leave out `after` and page by `offset`, or order by Key",
+                self.order
+            )));
+        }
+        check_item(after)
+    }
+}
+
+impl NamespaceQuery {
+    /// The labels before the first that may be any: they narrow what is read.
+    pub(super) fn literal(&self) -> Result<Namespace> {
+        let literal = self.prefix.iter().map_while(|label| match label {
+            LabelMatch::Is(label) => Some(label),
+            LabelMatch::Any => None,
+        });
+        Namespace::new(literal)
     }
 }
 

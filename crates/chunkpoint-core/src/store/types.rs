@@ -27,6 +27,17 @@ pub struct StoreItem {
     pub expires_ms: Option<u64>,
 }
 
+impl StoreItem {
+    /// Its whole name: to read, change or remove it, or to search on
+    /// [`after`](Search::after) it.
+    pub fn item_key(&self) -> ItemKey {
+        ItemKey {
+            namespace: self.namespace.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
 /// How long an item lives.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Ttl {
@@ -118,8 +129,8 @@ pub struct Search {
     pub offset: usize,
     /// In this order.
     pub order: Order,
-    /// After this item, in the order [`Order::Key`]: the way to go through many pages
-    /// without reading those before.
+    /// After this item: the way to go through many pages without reading those before.
+    /// Only in the order [`Order::Key`]; with another the search is `InvalidInput`.
     pub after: Option<ItemKey>,
     /// As [`Get::refresh_ttl`], for the items found.
     pub refresh_ttl: Option<bool>,
@@ -172,7 +183,7 @@ impl Search {
         self
     }
 
-    /// Only what comes after this item.
+    /// Only what comes after this item, by namespace and key; see [`Search::after`].
     #[must_use]
     pub fn after(mut self, item: ItemKey) -> Self {
         self.after = Some(item);

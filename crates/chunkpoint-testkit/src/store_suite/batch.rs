@@ -2,7 +2,8 @@
 
 use chunkpoint_core::ErrorKind;
 use chunkpoint_core::store::{
-    Delete, Get, NamespaceQuery, Put, Store, StoreAnswer, StoreItem, StoreOp, Ttl,
+    Delete, Get, LabelMatch, NamespaceQuery, Order, Put, Store, StoreAnswer, StoreItem, StoreOp,
+    Ttl,
 };
 use chunkpoint_core::store_backend::Expect;
 
@@ -193,6 +194,11 @@ pub async fn nothing_is_done_if_one_cannot_be(target: &Target) {
         mortal(f64::NAN),
         set("a", deep.clone()),
         patch("a", deep),
+        StoreOp::Search(below(&[]).order(Order::Updated).after(name(NS, "old"))),
+        StoreOp::ListNamespaces(NamespaceQuery {
+            prefix: vec![LabelMatch::Is("a.b".into())],
+            ..NamespaceQuery::default()
+        }),
     ] {
         let ops = vec![
             set("x", json!({})),
