@@ -84,12 +84,7 @@ impl Store {
         namespace: &[L],
         key: &str,
     ) -> Result<Option<StoreItem>> {
-        let item = item_key(namespace, key)?;
-        self.get_with(Get {
-            item,
-            refresh_ttl: None,
-        })
-        .await
+        self.get_with(Get::new(namespace, key)?).await
     }
 
     /// Puts a JSON object, in the place of what is there.
@@ -103,13 +98,7 @@ impl Store {
         key: &str,
         value: Value,
     ) -> Result<Written> {
-        self.put_with(Put {
-            item: item_key(namespace, key)?,
-            value: object("a value", value)?,
-            ttl: Ttl::Default,
-            expect: Expect::Any,
-        })
-        .await
+        self.put_with(Put::new(namespace, key, value)?).await
     }
 
     /// Changes members of an item's value; see [`Patch`]. Tries again if another
@@ -123,12 +112,7 @@ impl Store {
         key: &str,
         patch: Value,
     ) -> Result<Written> {
-        self.patch_with(Patch {
-            item: item_key(namespace, key)?,
-            patch: object("a patch", patch)?,
-            expect: Expect::Any,
-        })
-        .await
+        self.patch_with(Patch::new(namespace, key, patch)?).await
     }
 
     /// Removes an item. One that is not there is no error.
@@ -136,11 +120,7 @@ impl Store {
     /// # Errors
     /// `InvalidInput` for labels or a key that cannot be; what the backend reports.
     pub async fn delete<L: AsRef<str> + Sync>(&self, namespace: &[L], key: &str) -> Result<()> {
-        self.delete_with(Delete {
-            item: item_key(namespace, key)?,
-            expect: Expect::Any,
-        })
-        .await
+        self.delete_with(Delete::new(namespace, key)?).await
     }
 
     /// Removes, for good, items that expired and what nothing uses any more, both

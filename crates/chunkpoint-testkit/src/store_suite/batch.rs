@@ -10,29 +10,23 @@ use chunkpoint_core::store_backend::Expect;
 use super::support::*;
 
 fn get(key: &str) -> StoreOp {
-    StoreOp::Get(Get {
-        item: name(NS, key),
-        refresh_ttl: None,
-    })
+    Get::new(NS, key).unwrap().into()
 }
 
 fn set(key: &str, value: Json) -> StoreOp {
-    StoreOp::Put(putting(NS, key, value))
+    putting(NS, key, value).into()
 }
 
 fn patch(key: &str, patch: Json) -> StoreOp {
-    StoreOp::Patch(patching(key, patch))
+    patching(key, patch).into()
 }
 
 fn delete(key: &str) -> StoreOp {
-    StoreOp::Delete(Delete {
-        item: name(NS, key),
-        expect: Expect::Any,
-    })
+    Delete::new(NS, key).unwrap().into()
 }
 
 fn list() -> StoreOp {
-    StoreOp::ListNamespaces(NamespaceQuery::default())
+    NamespaceQuery::default().into()
 }
 
 async fn run(store: &Store, ops: Vec<StoreOp>) -> Vec<StoreAnswer> {
