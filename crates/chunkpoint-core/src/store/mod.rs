@@ -45,6 +45,8 @@ use crate::error::{Error, Result, quote};
 use crate::store_backend::{StoreBackend, SweepItems, SweptItems};
 use crate::types::check_id;
 
+pub(crate) use copy::Original;
+
 pub use crate::store_backend::{Expect, ItemKey, Namespace};
 pub use filter::Filter;
 pub use types::{
@@ -105,7 +107,10 @@ impl Store {
     /// writer comes between.
     ///
     /// # Errors
-    /// As [`put`](Self::put); `Conflict` if other writers keep coming between.
+    /// As [`put`](Self::put); `Conflict` if other writers keep coming between. Where an
+    /// answer was lost and others changed the item since, it cannot be known whether the
+    /// patch was applied before: the error is `Conflict` and *unknown*. The same patch may
+    /// then be made again, but for members that others may have changed meanwhile.
     pub async fn patch<L: AsRef<str> + Sync>(
         &self,
         namespace: &[L],
