@@ -74,8 +74,12 @@ impl Drop for Shown {
 
 /// What was done, in words.
 pub(crate) fn words(count: &Count) -> String {
-    let mut words = format!("{} checkpoints", HumanCount(count.checkpoints));
-    words += &format!(", {} items", HumanCount(count.items));
+    let many = |count: u64, what: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{} {what}{plural}", HumanCount(count))
+    };
+    let mut words = many(count.checkpoints, "checkpoint");
+    words += &format!(", {}", many(count.items, "item"));
     if count.present > 0 {
         words += &format!(" ({} there already)", HumanCount(count.present));
     }
@@ -83,7 +87,36 @@ pub(crate) fn words(count: &Count) -> String {
         words += &format!(", {} left out", HumanCount(count.skipped));
     }
     if count.expired > 0 {
-        words += &format!(", {} expired items left out", HumanCount(count.expired));
+        words += &format!(", {} left out", many(count.expired, "expired item"));
     }
-    format!("{words}, {}", HumanBytes(count.bytes))
+    // A comparison counts those of checkpoints, and of items none.
+    if count.bytes > 0 {
+        words += &format!(", {}", HumanBytes(count.bytes));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(set: impl FnOnce(&mut Count)) -> String {
+        let mut count = Count::default();
+        set(&mut count);
+        words(&count)
+    }
+
+    #[test]
+    fn counts_are_said_as_people_do() {
+        assert_eq!(said(|_| ()), "0 checkpoints, 0 items");
+        let one = said(|count| (count.checkpoints, count.items, count.expired) = (1, 1, 1));
+        assert_eq!(one, "1 checkpoint, 1 item, 1 expired item left out");
+        let many = said(|count| {
+            (count.checkpoints, count.items, count.present) = (1234, 2, 3);
+            (count.skipped, count.expired, count.bytes) = (4, 5, 2048);
+        });
+        let expected = "1,234 checkpoints, 2 items (3 there already), 4 left out, \
+            5 expired items left out, 2.00 KiB";
+        assert_eq!(many, expected);
+    }
 }

@@ -72,7 +72,22 @@ enum Must {
     BeMade,
 }
 
+/// For what looks like a path: the URL it has to be. What may hold a secret is none.
+fn as_url(text: &str) -> Option<String> {
+    if text.is_empty() || text.contains([':', '@', '?']) {
+        return None;
+    }
+    let path = std::path::absolute(text).ok()?;
+    Url::from_file_path(path).ok().map(String::from)
+}
+
 async fn open(url: &str, must: Must) -> Result<Memory, Failure> {
+    if let Some(meant) = as_url(url) {
+        return Err(Failure::usage(format!(
+            "{url} is not a URL; for that directory it is {meant} (chunkpoint --help lists \
+             the others)"
+        )));
+    }
     // A directory that a typing mistake names is not made, and then found to be empty.
     if must == Must::Exist
         && let Ok(parsed) = Url::parse(url)

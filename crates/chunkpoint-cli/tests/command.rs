@@ -164,7 +164,13 @@ fn wrong_usage_says_what_is_right() {
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&[], 2, &["Usage", "export", "verify"]),
         (&["move", "a"], 2, &["move", "--help"]),
-        (&["export", "nonsense"], 2, &["not a URL", "file:///dir"]),
+        (&["export", "non@sense"], 2, &["not a URL", "file:///dir"]),
+        (
+            &["export", "some/agents"],
+            2,
+            &["some/agents is not a URL", "file:///", "/some/agents ("],
+        ),
+        (&["copy", "memory:", "/srv/a b"], 2, &["file:///srv/a%20b"]),
         (
             &["export", "ftp://ada:secret@host/x"],
             2,

@@ -15,8 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use chunkpoint_core::export::{Count, Scope};
 use chunkpoint_core::memory::MemoryBackend;
-use chunkpoint_core::store::{Put, Ttl, item_key};
-use chunkpoint_core::store_backend::Expect;
+use chunkpoint_core::store::{Put, Ttl};
 use chunkpoint_core::{
     Checkpoint, Clock, Config, DELTA_SNAPSHOT_TAG, Error, ErrorKind, Item, ListQuery, Memory,
     PruneStrategy, Result, Settings, Value, Version,
@@ -165,13 +164,8 @@ async fn write(memory: &Memory) {
         )
         .await
         .unwrap();
-    let put = Put {
-        item: item_key(&["users"], "session").unwrap(),
-        value: json!({"token": null}).as_object().unwrap().clone(),
-        ttl: Ttl::Minutes(1e6),
-        expect: Expect::Any,
-    };
-    store.put_with(put).await.unwrap();
+    let put = Put::new(&["users"], "session", json!({"token": null})).unwrap();
+    store.put_with(put.ttl(Ttl::Minutes(1e6))).await.unwrap();
 }
 
 fn golden() -> PathBuf {

@@ -143,6 +143,16 @@ fn value(rng: &mut Rng, depth: u64) -> Value {
     }
 }
 
+/// What something can be more or less than.
+fn ordered(rng: &mut Rng) -> Value {
+    loop {
+        let value = scalar(rng);
+        if value.is_number() || value.is_string() || value.is_boolean() {
+            return value;
+        }
+    }
+}
+
 fn members(rng: &mut Rng, depth: u64) -> Map<String, Value> {
     let count = rng.below(5);
     (0..count)
@@ -164,11 +174,11 @@ fn filter(rng: &mut Rng, depth: u64) -> Value {
         0 | 1 => json!({"$eq": value(rng, 1)}),
         2 => {
             let operator = one(rng, &["$gt", "$gte", "$lt", "$lte", "$ne"]);
-            json!({ operator: scalar(rng) })
+            json!({ operator: ordered(rng) })
         }
         3 => json!({"$in": [scalar(rng), scalar(rng), scalar(rng)]}),
         4 => json!({"$exists": rng.below(2) == 0}),
-        _ => json!({"$gte": scalar(rng), "$lt": scalar(rng)}),
+        _ => json!({"$gte": ordered(rng), "$lt": ordered(rng)}),
     };
     json!({ path: condition })
 }

@@ -118,6 +118,11 @@ impl Target {
         self.memory_on(self.watched.clone(), settings)
     }
 
+    /// The backend whose long-term store is [watched](Self::watch).
+    pub fn watched(&self) -> Arc<dyn CheckpointBackend> {
+        self.watched.clone()
+    }
+
     /// What was asked of the long-term store.
     pub fn watch(&self) -> &Arc<Watch> {
         &self.watch

@@ -100,6 +100,16 @@ pub const SCHEMES: &[&str] = &[
     "mysql://",
 ];
 
+/// Schemes of backends that a build may lack, and the features that bring them.
+const FEATURES: &[(&str, &str)] = &[
+    ("file", "fs"),
+    ("sqlite", "sqlite"),
+    ("postgres", "postgres"),
+    ("postgresql", "postgres"),
+    ("mysql", "mysql"),
+    ("mariadb", "mysql"),
+];
+
 /// Opens a memory by URL, with default settings but for the URL's options.
 ///
 /// # Errors
@@ -116,7 +126,8 @@ pub async fn open(url: &str) -> Result<Memory> {
 pub async fn open_with(url: &str, mut settings: Settings) -> Result<Memory> {
     let mut url = Url::parse(url).map_err(|e| {
         Error::invalid(format!(
-            "not a URL; expected is one of {}",
+            "not a URL; expected is one of {}. That of a directory is file:// and its absolute \
+             path",
             SCHEMES.join(", ")
         ))
         .source(e)
@@ -169,11 +180,20 @@ async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
         "postgres" | "postgresql" => open_sql(url, chunkpoint_sql::Dialect::Postgres).await,
         #[cfg(feature = "mysql")]
         "mysql" | "mariadb" => open_sql(url, chunkpoint_sql::Dialect::MySql).await,
-        scheme => Err(Error::invalid(format!(
-            "unknown scheme {}; this build knows {}",
-            chunkpoint_core::quote(scheme),
-            SCHEMES.join(", ")
-        ))),
+        scheme => {
+            let known = SCHEMES.join(", ");
+            let lacking = FEATURES.iter().find(|(of, _)| *of == scheme);
+            Err(Error::invalid(match lacking {
+                Some((_, feature)) => format!(
+                    "this build has no {scheme}: it needs the feature {feature} of the crate \
+                     chunkpoint; it knows {known}"
+                ),
+                None => {
+                    let scheme = chunkpoint_core::quote(scheme);
+                    format!("unknown scheme {scheme}; this build knows {known}")
+                }
+            }))
+        }
     }
 }
 

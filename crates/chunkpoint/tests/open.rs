@@ -21,6 +21,17 @@ async fn an_unknown_scheme_lists_the_known_ones() {
     }
 }
 
+/// Of a backend that is only not compiled in, its feature is named.
+#[cfg(not(feature = "postgres"))]
+#[tokio::test]
+async fn a_scheme_that_this_build_lacks_names_its_feature() {
+    for url in ["postgres://ada:secret@host/db", "postgresql://host/db"] {
+        let error = refused(url).await;
+        assert!(error.message().contains("feature postgres"), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_url_lists_the_known_schemes() {
     assert!(

@@ -170,14 +170,15 @@ impl Memory {
     ///
     /// Each checkpoint and each item is stored in one step, complete with its time,
     /// history and pending writes (pins and hiding follow at once), and is acknowledged
-    /// as every commit is. **An import that was interrupted is started again from the
+    /// as every commit is; of items, up to 500 or 1 MiB in one call. **An import that was interrupted is started again from the
     /// beginning**: what is there already is compared with its line and passed over.
     /// Retention does not run before the next commit.
     ///
-    /// `progress` is called after each checkpoint and item.
+    /// `progress` is called after each checkpoint and each item's line; items are counted
+    /// once they are stored.
     ///
     /// # Errors
-    /// Each names its line. `InvalidInput` for lines that are none of an export,
+    /// Each names its line, or the lines of the items that were to be stored in one call. `InvalidInput` for lines that are none of an export,
     /// `Unsupported` for those of a newer program, `Corrupt` for a file that was cut or
     /// changed, `Conflict` if something of the same name is there and different; what
     /// the stream and the backend report. What was imported until then stays.

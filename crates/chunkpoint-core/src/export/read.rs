@@ -6,17 +6,18 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::items::Taken;
+use super::items::Pending;
 use super::line::{
     ChannelLine, CheckpointLine, End, Header, ItemLine, MoreLine, VERSION, WireVersion, WriteLine,
 };
 use super::lines::{Line, Lines, cut};
 use super::source::{Held, Records};
 use super::take::{Open, Take};
-use super::{Count, Progress, Scope, items};
+use super::{Count, Progress, Scope};
 use crate::backend::RecordKey;
 use crate::error::{Error, ErrorKind, Result, quote};
 use crate::handle::Memory;
+use crate::store::item_key;
 use crate::types::{Item, check_checkpoint_id, check_id, check_item};
 
 /// An import under way.
@@ -29,6 +30,8 @@ pub(super) struct Import<'a> {
     read: (u64, u64),
     /// The thread that checkpoints went to last.
     records: Option<Records<'a>>,
+    /// Items that are not stored yet.
+    pending: Pending,
 }
 
 /// What kind of line it is: by the one field that only such lines have.
@@ -82,10 +85,18 @@ impl<'a> Import<'a> {
             count: Count::default(),
             read: (0, 0),
             records: None,
+            pending: Pending::default(),
         }
     }
 
-    pub(super) async fn run(mut self, mut lines: Lines) -> Result<Count> {
+    pub(super) async fn run(mut self, lines: Lines) -> Result<Count> {
+        let done = self.lines(lines).await;
+        // What came before an error stays imported; and if it cannot, that is the first.
+        self.store_items().await?;
+        done.map(|()| self.count)
+    }
+
+    async fn lines(&mut self, mut lines: Lines) -> Result<()> {
         let Some(first) = lines.next().await? else {
             return Err(Error::invalid(
                 "the file is empty; an export has two lines at least",
@@ -96,7 +107,11 @@ impl<'a> Import<'a> {
             let hash = lines.hash();
             let before = lines.number;
             let line = lines.next().await?.ok_or_else(cut)?;
-            match kind(&line)? {
+            let kind = kind(&line)?;
+            if !matches!(kind, Kind::Item) {
+                self.store_items().await?;
+            }
+            match kind {
                 Kind::Checkpoint => self.checkpoint(line, &mut lines).await?,
                 Kind::Item => self.item(&line).await?,
                 Kind::End => {
@@ -105,7 +120,7 @@ impl<'a> Import<'a> {
                         return Err(line.at(Error::invalid("it comes after the last line")));
                     }
                     self.note(&lines);
-                    return Ok(self.count);
+                    return Ok(());
                 }
                 Kind::Header => {
                     return Err(line.at(Error::invalid(
@@ -151,19 +166,22 @@ impl<'a> Import<'a> {
     async fn item(&mut self, line: &Line) -> Result<()> {
         let item: ItemLine = parse(line, "item")?;
         self.read.1 += 1;
-        let taken = items::import(self.memory, &self.scope, item)
-            .await
-            .map_err(|e| line.at(e))?;
-        match taken {
-            Taken::Stored => self.count.items += 1,
-            Taken::Present => {
-                self.count.items += 1;
-                self.count.present += 1;
-            }
-            Taken::Expired => self.count.expired += 1,
-            Taken::Skipped => self.count.skipped += 1,
+        let key = item_key(&item.namespace, &item.item).map_err(|e| line.at(e))?;
+        if !self.scope.has_namespace(&key.namespace) {
+            self.count.skipped += 1;
+            return Ok(());
         }
+        let bytes = line.json.len();
+        if self.pending.is_before(&key, bytes) {
+            self.store_items().await?;
+        }
+        self.pending.add(line.number, key, item, bytes);
         Ok(())
+    }
+
+    async fn store_items(&mut self) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        pending.store(self.memory, &mut self.count).await
     }
 
     /// Takes in a checkpoint, whose first line this is.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::patch::merge;
 use super::value::check_depth;
-use super::write::Ready;
+use super::write::{Ready, about};
 use super::{Delete, Get, Patch, Put, Store, StoreAnswer, StoreOp, Ttl, check_writable};
 use crate::error::{Error, Result};
 use crate::store_backend::{Expect, ItemKey};
@@ -48,7 +48,14 @@ impl Store {
                     gets.push(get);
                     get_at.push(at);
                 }
-                StoreOp::Search(_) | StoreOp::ListNamespaces(_) => reads.push((at, op)),
+                StoreOp::Search(ref search) => {
+                    search.check()?;
+                    reads.push((at, op));
+                }
+                StoreOp::ListNamespaces(ref query) => {
+                    query.literal()?;
+                    reads.push((at, op));
+                }
                 StoreOp::Put(_) | StoreOp::Patch(_) | StoreOp::Delete(_) => writes.push((at, op)),
             }
         }
@@ -89,7 +96,7 @@ impl Store {
             let outcomes = self.change_all(changes).await?;
             for ((at, item, expect, written), outcome) in changed.into_iter().zip(outcomes) {
                 let judged = outcome
-                    .map_err(|e| e.context(format_args!("item {item}")))
+                    .map_err(|e| about(&item, e))
                     .and_then(|outcome| self.judge(outcome, expect, &item));
                 answers[at] = Some(judged.map(|created_ms| match written {
                     Some(mut written) => {
@@ -102,11 +109,7 @@ impl Store {
         }
         for (at, item, list, expect) in patches {
             let patched = self.patch_all(&item, &list, expect).await;
-            answers[at] = Some(
-                patched
-                    .map(|written| StoreAnswer::Written(Some(written)))
-                    .map_err(|e| e.context(format_args!("item {item}"))),
-            );
+            answers[at] = Some(patched.map(|written| StoreAnswer::Written(Some(written))));
         }
         Ok(answers
             .into_iter()

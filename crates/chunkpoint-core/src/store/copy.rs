@@ -3,9 +3,20 @@
 use serde_json::{Map, Value};
 
 use super::value::encode;
+use super::write::about;
 use super::{Store, check_writable};
 use crate::error::Result;
-use crate::store_backend::{Expect, ItemChange, ItemKey, ItemRow};
+use crate::store_backend::{Changed, Expect, ItemChange, ItemKey, ItemRow};
+
+/// An item as it was elsewhere.
+pub(crate) struct Original {
+    pub(crate) key: ItemKey,
+    pub(crate) value: Map<String, Value>,
+    pub(crate) created_ms: u64,
+    pub(crate) updated_ms: u64,
+    pub(crate) ttl_ms: Option<u64>,
+    pub(crate) expires_ms: Option<u64>,
+}
 
 impl Store {
     /// The value of a row, and the row it is of; `None` if it has expired or went. Its
@@ -23,57 +34,71 @@ impl Store {
         expires_ms.is_some_and(|expires| expires <= self.now_ms())
     }
 
-    /// Puts an item with the times it had elsewhere. Nothing may be there.
-    pub(crate) async fn restore(
-        &self,
-        key: ItemKey,
-        value: Map<String, Value>,
-        (created_ms, updated_ms): (u64, u64),
-        (ttl_ms, expires_ms): (Option<u64>, Option<u64>),
-    ) -> Result<()> {
+    /// The put of an item with the times it had elsewhere. Nothing may be there, expired
+    /// or not: see [`clearing`](Self::clearing).
+    pub(crate) fn restoration(&self, original: Original) -> Result<ItemChange> {
+        let Original { key, value, .. } = original;
         check_writable(&key)?;
-        // What has expired counts as there by the time of the put, which is long ago.
-        let now_ms = self.now_ms();
-        let old = self.backend.items(std::slice::from_ref(&key)).await?;
-        if let Some(old) = old.into_iter().flatten().next()
-            && old.is_expired(now_ms)
-        {
-            self.change_all(vec![ItemChange::Delete {
-                key: key.clone(),
-                write_id: self.engine.pack_id()?,
-                expect: Expect::Version(old.version),
-                now_ms: old.updated_ms,
-            }])
-            .await?;
-        }
         let version = self.engine.pack_id()?;
         let encoded = encode(&value, version, &self.engine.codec)?;
-        let mut ready = self.pack(
-            key.clone(),
-            version,
-            encoded,
-            ttl_ms,
-            Expect::Absent,
-            Some(value),
-        )?;
+        let (ttl_ms, value) = (original.ttl_ms, Some(value));
+        let mut ready = self.pack(key, version, encoded, ttl_ms, Expect::Absent, value)?;
         if let ItemChange::Put(put) = &mut ready.change {
-            put.row.created_ms = created_ms;
-            put.row.updated_ms = updated_ms;
-            put.row.expires_ms = expires_ms;
+            put.row.created_ms = original.created_ms;
+            put.row.updated_ms = original.updated_ms;
+            put.row.expires_ms = original.expires_ms;
         }
-        self.write(ready, Expect::Absent, &key).await.map(|_| ())
+        Ok(ready.change)
     }
 
-    /// Lets an item live until `expires_ms`, if it did not change since it was read.
-    pub(crate) async fn prolong(&self, row: &ItemRow, expires_ms: Option<u64>) -> Result<()> {
-        let Some(expires_ms) = expires_ms else {
-            return Ok(());
-        };
-        let renew = ItemChange::Renew {
+    /// The removal of a row that has expired: it counts as there by the time of a
+    /// [`restoration`](Self::restoration), which is long ago.
+    pub(crate) fn clearing(&self, expired: &ItemRow) -> Result<ItemChange> {
+        Ok(ItemChange::Delete {
+            key: expired.key.clone(),
+            write_id: self.engine.pack_id()?,
+            expect: Expect::Version(expired.version),
+            now_ms: expired.updated_ms,
+        })
+    }
+
+    /// What lets an item live until `expires_ms`, if it did not change since it was read.
+    pub(crate) fn prolonging(row: &ItemRow, expires_ms: u64) -> ItemChange {
+        ItemChange::Renew {
             key: row.key.clone(),
             version: row.version,
             expires_ms,
-        };
-        self.change_all(vec![renew]).await.map(|_| ())
+        }
+    }
+
+    /// Makes such changes, of distinct items, in one call; the answers are in their order.
+    pub(crate) async fn make(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<()>>> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of = |change: &ItemChange| (change.key().clone(), expected(change));
+        let asked: Vec<(ItemKey, Option<Expect>)> = changes.iter().map(of).collect();
+        let changed = self.change_all(changes).await?;
+        let judged = asked
+            .into_iter()
+            .zip(changed)
+            .map(|((key, expect), changed)| {
+                match (changed.map_err(|e| about(&key, e))?, expect) {
+                    // What changed since lives as its writer wants.
+                    (Changed::Conflict(_), None) => Ok(()),
+                    (changed, expect) => self
+                        .judge(changed, expect.unwrap_or(Expect::Any), &key)
+                        .map(|_| ()),
+                }
+            });
+        Ok(judged.collect())
+    }
+}
+
+fn expected(change: &ItemChange) -> Option<Expect> {
+    match change {
+        ItemChange::Put(put) => Some(put.expect),
+        ItemChange::Delete { expect, .. } => Some(*expect),
+        ItemChange::Renew { .. } => None,
     }
 }

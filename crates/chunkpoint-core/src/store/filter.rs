@@ -40,8 +40,10 @@ const MOST_DEEP: usize = 32;
 ///   element of a list. A full stop, a dollar sign at the start or a backslash that
 ///   belongs to a name has a backslash before it.
 /// * Numbers are compared as numbers (1 is 1.0, and 10 is more than 9), text by its
-///   UTF-8 bytes. What cannot be compared, a missing member among it, is neither
-///   less nor greater. That is never an error.
+///   UTF-8 bytes, `false` is less than `true`. A member that cannot be compared with what
+///   the filter has, a missing one among them, is neither less nor greater. That is never
+///   an error. `$gt` and the like with a list, an object or `null` are: no value could
+///   fulfil them.
 /// * A missing member equals nothing, not even `null`; `$ne` and `$nin` hold for it.
 /// * Lists and what `$eq` is given are equal as a whole.
 ///
@@ -178,10 +180,16 @@ impl Test {
         Ok(match name {
             "$eq" => Self::Equal(operand()),
             "$ne" => Self::Unequal(operand()),
-            "$gt" => Self::Compares(operand(), &[Ordering::Greater]),
-            "$gte" => Self::Compares(operand(), &[Ordering::Greater, Ordering::Equal]),
-            "$lt" => Self::Compares(operand(), &[Ordering::Less]),
-            "$lte" => Self::Compares(operand(), &[Ordering::Less, Ordering::Equal]),
+            "$gt" => Self::Compares(ordered(name, operand())?, &[Ordering::Greater]),
+            "$gte" => Self::Compares(
+                ordered(name, operand())?,
+                &[Ordering::Greater, Ordering::Equal],
+            ),
+            "$lt" => Self::Compares(ordered(name, operand())?, &[Ordering::Less]),
+            "$lte" => Self::Compares(
+                ordered(name, operand())?,
+                &[Ordering::Less, Ordering::Equal],
+            ),
             "$in" | "$nin" => match operand() {
                 Value::Array(values) if name == "$in" => Self::In(values),
                 Value::Array(values) => Self::NotIn(values),
@@ -219,6 +227,15 @@ impl Test {
             Self::All(tests) => tests.iter().all(|test| test.holds(value)),
             Self::Not(test) => !test.holds(value),
         }
+    }
+}
+
+/// What something can be more or less than: with anything else no value would match, which
+/// is not what was meant.
+fn ordered(name: &str, operand: Value) -> Result<Value> {
+    match operand {
+        Value::Number(_) | Value::String(_) | Value::Bool(_) => Ok(operand),
+        other => Err(wants(name, "a number, text or a truth value", &other)),
     }
 }
 
@@ -378,6 +395,12 @@ mod tests {
             (json!({"n": {"$gt": 1, "a": 2}}), "$eq"),
             (json!({"n": {"$in": 1}}), "a list"),
             (json!({"n": {"$exists": 1}}), "true or false"),
+            (
+                json!({"n": {"$gte": [1]}}),
+                "$gte takes a number, text or a truth value, not a list",
+            ),
+            (json!({"n": {"$lt": {"a": 1}}}), "an object"),
+            (json!({"n": {"$not": {"$lte": null}}}), "null"),
             (json!({"$or": {"n": 1}}), "list of filters"),
             (json!({"$and": [1]}), "list of filters"),
             (json!({"$not": 1}), "a filter"),

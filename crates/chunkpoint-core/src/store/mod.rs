@@ -45,6 +45,8 @@ use crate::error::{Error, Result, quote};
 use crate::store_backend::{StoreBackend, SweepItems, SweptItems};
 use crate::types::check_id;
 
+pub(crate) use copy::Original;
+
 pub use crate::store_backend::{Expect, ItemKey, Namespace};
 pub use filter::Filter;
 pub use types::{
@@ -84,12 +86,7 @@ impl Store {
         namespace: &[L],
         key: &str,
     ) -> Result<Option<StoreItem>> {
-        let item = item_key(namespace, key)?;
-        self.get_with(Get {
-            item,
-            refresh_ttl: None,
-        })
-        .await
+        self.get_with(Get::new(namespace, key)?).await
     }
 
     /// Puts a JSON object, in the place of what is there.
@@ -103,32 +100,24 @@ impl Store {
         key: &str,
         value: Value,
     ) -> Result<Written> {
-        self.put_with(Put {
-            item: item_key(namespace, key)?,
-            value: object("a value", value)?,
-            ttl: Ttl::Default,
-            expect: Expect::Any,
-        })
-        .await
+        self.put_with(Put::new(namespace, key, value)?).await
     }
 
     /// Changes members of an item's value; see [`Patch`]. Tries again if another
     /// writer comes between.
     ///
     /// # Errors
-    /// As [`put`](Self::put); `Conflict` if other writers keep coming between.
+    /// As [`put`](Self::put); `Conflict` if other writers keep coming between. Where an
+    /// answer was lost and others changed the item since, it cannot be known whether the
+    /// patch was applied before: the error is `Conflict` and *unknown*. The same patch may
+    /// then be made again, but for members that others may have changed meanwhile.
     pub async fn patch<L: AsRef<str> + Sync>(
         &self,
         namespace: &[L],
         key: &str,
         patch: Value,
     ) -> Result<Written> {
-        self.patch_with(Patch {
-            item: item_key(namespace, key)?,
-            patch: object("a patch", patch)?,
-            expect: Expect::Any,
-        })
-        .await
+        self.patch_with(Patch::new(namespace, key, patch)?).await
     }
 
     /// Removes an item. One that is not there is no error.
@@ -136,11 +125,7 @@ impl Store {
     /// # Errors
     /// `InvalidInput` for labels or a key that cannot be; what the backend reports.
     pub async fn delete<L: AsRef<str> + Sync>(&self, namespace: &[L], key: &str) -> Result<()> {
-        self.delete_with(Delete {
-            item: item_key(namespace, key)?,
-            expect: Expect::Any,
-        })
-        .await
+        self.delete_with(Delete::new(namespace, key)?).await
     }
 
     /// Removes, for good, items that expired and what nothing uses any more, both

@@ -92,6 +92,11 @@ const MERGED: usize = 8;
 ///
 /// There are twice as many as are too many, and two of them make at most one: what one
 /// patch added too much, the next takes away.
+///
+/// How small a page is, only its stored bytes tell. Where full pages compress so much better
+/// than others that they are taken for the smallest, and written for nothing, the run grows
+/// with what is too many, beyond them and in the end over the whole value: there never are
+/// much over `2 * MOST_PAGES`.
 pub(super) fn to_merge(pages: &Pages) -> Range<usize> {
     let count = pages.pages.len();
     if count <= MOST_PAGES {
@@ -445,6 +450,35 @@ mod tests {
             pages.bytes
         );
         assert_eq!(whole(&kept, &codec), expected);
+    }
+
+    /// Full pages that compress well look like the smallest, and are no fewer when they are
+    /// written anew; the list of pages is bounded all the same.
+    #[test]
+    fn pages_that_compress_well_do_not_keep_others_from_being_merged() {
+        let codec = Codec::new(Compression::Lz4);
+        let member = |name: &str, n: u64, text: String| (format!("{name}{n:05}"), text.into());
+        let even = (0..2000).map(|n| member("a", n, "y".repeat(8_200)));
+        let mut kept = put_first(&even.collect(), &codec);
+        let noise = |n: u64| {
+            let mut bytes = vec![0; 4_100];
+            let mut hasher = blake3::Hasher::new();
+            hasher
+                .update(&n.to_le_bytes())
+                .finalize_xof()
+                .fill(&mut bytes);
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        for nth in 1..=20u64 {
+            let members = (0..300).map(|n| n * 20 + nth);
+            let patch = members.map(|n| member("b", n, noise(n)));
+            patch_kept(&mut kept, &patch.collect(), nth, &codec);
+            let pages = kept.pages(&codec).pages.len();
+            assert!(
+                pages <= 2 * MOST_PAGES + 300,
+                "{pages} pages after {nth} patches"
+            );
+        }
     }
 
     proptest! {

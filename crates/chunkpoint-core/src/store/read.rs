@@ -28,18 +28,23 @@ impl Store {
         Ok(items.pop().flatten())
     }
 
+    /// The rows of these names, expired ones too.
+    pub(crate) async fn rows(&self, keys: &[ItemKey]) -> Result<Vec<Option<ItemRow>>> {
+        self.engine.check_open()?;
+        let rows = self.backend.items(keys).await?;
+        if rows.len() == keys.len() {
+            return Ok(rows);
+        }
+        let message = "backend answered too few items";
+        Err(Error::new(ErrorKind::Other, message))
+    }
+
     /// Reads many items in one call of the backend.
     pub(super) async fn get_all(&self, gets: &[Get]) -> Result<Vec<Option<StoreItem>>> {
         self.engine.check_open()?;
         gets.iter().try_for_each(|get| check_item(&get.item))?;
         let keys: Vec<ItemKey> = gets.iter().map(|get| get.item.clone()).collect();
-        let rows = self.backend.items(&keys).await?;
-        if rows.len() != keys.len() {
-            return Err(Error::new(
-                ErrorKind::Other,
-                "backend answered too few items",
-            ));
-        }
+        let rows = self.rows(&keys).await?;
         let now = self.now_ms();
         let mut items = Vec::with_capacity(rows.len());
         let mut renewed = Vec::new();

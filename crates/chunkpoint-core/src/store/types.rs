@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Filter;
+use super::{Filter, item_key, object};
 use crate::backend::PackId;
+use crate::error::Result;
 use crate::store_backend::{Expect, ItemKey, Namespace};
 
 /// An item as it is read.
@@ -25,6 +26,17 @@ pub struct StoreItem {
     pub updated_ms: u64,
     /// When it expires; `None`: never.
     pub expires_ms: Option<u64>,
+}
+
+impl StoreItem {
+    /// Its whole name: to read, change or remove it, or to search on
+    /// [`after`](Search::after) it.
+    pub fn item_key(&self) -> ItemKey {
+        ItemKey {
+            namespace: self.namespace.clone(),
+            key: self.key.clone(),
+        }
+    }
 }
 
 /// How long an item lives.
@@ -49,6 +61,26 @@ pub struct Get {
     pub refresh_ttl: Option<bool>,
 }
 
+impl Get {
+    /// Of this item, and with what the settings say of renewal.
+    ///
+    /// # Errors
+    /// `InvalidInput` for labels or a key that cannot be.
+    pub fn new<L: AsRef<str>>(namespace: &[L], key: &str) -> Result<Self> {
+        Ok(Self {
+            item: item_key(namespace, key)?,
+            refresh_ttl: None,
+        })
+    }
+
+    /// Renews its life, or does not.
+    #[must_use]
+    pub fn refresh_ttl(mut self, refresh: bool) -> Self {
+        self.refresh_ttl = Some(refresh);
+        self
+    }
+}
+
 /// Puts an item.
 #[derive(Debug, Clone)]
 pub struct Put {
@@ -60,6 +92,35 @@ pub struct Put {
     pub ttl: Ttl,
     /// What must hold, else `Conflict`.
     pub expect: Expect,
+}
+
+impl Put {
+    /// A put of a JSON object, whatever is there, for as long as the settings say.
+    ///
+    /// # Errors
+    /// `InvalidInput` for labels or a key that cannot be, or a value that is no object.
+    pub fn new<L: AsRef<str>>(namespace: &[L], key: &str, value: Value) -> Result<Self> {
+        Ok(Self {
+            item: item_key(namespace, key)?,
+            value: object("a value", value)?,
+            ttl: Ttl::Default,
+            expect: Expect::Any,
+        })
+    }
+
+    /// It lives so long.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Ttl) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Only if this holds, else `Conflict`.
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
 }
 
 /// Changes members of an item's value, by RFC 7396: members of the patch replace
@@ -75,6 +136,27 @@ pub struct Patch {
     pub expect: Expect,
 }
 
+impl Patch {
+    /// A patch, which is a JSON object, whatever is there.
+    ///
+    /// # Errors
+    /// `InvalidInput` for labels or a key that cannot be, or a patch that is no object.
+    pub fn new<L: AsRef<str>>(namespace: &[L], key: &str, patch: Value) -> Result<Self> {
+        Ok(Self {
+            item: item_key(namespace, key)?,
+            patch: object("a patch", patch)?,
+            expect: Expect::Any,
+        })
+    }
+
+    /// Only if this holds, else `Conflict`.
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
+}
+
 /// Removes an item.
 #[derive(Debug, Clone)]
 pub struct Delete {
@@ -82,6 +164,26 @@ pub struct Delete {
     pub item: ItemKey,
     /// What must hold, else `Conflict`.
     pub expect: Expect,
+}
+
+impl Delete {
+    /// The removal of an item, whatever is there.
+    ///
+    /// # Errors
+    /// `InvalidInput` for labels or a key that cannot be.
+    pub fn new<L: AsRef<str>>(namespace: &[L], key: &str) -> Result<Self> {
+        Ok(Self {
+            item: item_key(namespace, key)?,
+            expect: Expect::Any,
+        })
+    }
+
+    /// Only if this holds, else `Conflict`.
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
 }
 
 /// The order of what is found.
@@ -118,8 +220,8 @@ pub struct Search {
     pub offset: usize,
     /// In this order.
     pub order: Order,
-    /// After this item, in the order [`Order::Key`]: the way to go through many pages
-    /// without reading those before.
+    /// After this item: the way to go through many pages without reading those before.
+    /// Only in the order [`Order::Key`]; with another the search is `InvalidInput`.
     pub after: Option<ItemKey>,
     /// As [`Get::refresh_ttl`], for the items found.
     pub refresh_ttl: Option<bool>,
@@ -130,7 +232,7 @@ impl Search {
     ///
     /// # Errors
     /// `InvalidInput` for labels that no namespace has.
-    pub fn below<L: AsRef<str>>(prefix: &[L]) -> crate::Result<Self> {
+    pub fn below<L: AsRef<str>>(prefix: &[L]) -> Result<Self> {
         Ok(Self {
             prefix: Namespace::new(prefix)?,
             filter: Filter::default(),
@@ -146,7 +248,7 @@ impl Search {
     ///
     /// # Errors
     /// `InvalidInput` if it is none.
-    pub fn filter(mut self, filter: &Value) -> crate::Result<Self> {
+    pub fn filter(mut self, filter: &Value) -> Result<Self> {
         self.filter = Filter::parse(filter)?;
         Ok(self)
     }
@@ -172,10 +274,17 @@ impl Search {
         self
     }
 
-    /// Only what comes after this item.
+    /// Only what comes after this item, by namespace and key; see [`Search::after`].
     #[must_use]
     pub fn after(mut self, item: ItemKey) -> Self {
         self.after = Some(item);
+        self
+    }
+
+    /// Renews the lives of what is found, or does not.
+    #[must_use]
+    pub fn refresh_ttl(mut self, refresh: bool) -> Self {
+        self.refresh_ttl = Some(refresh);
         self
     }
 }
@@ -189,7 +298,13 @@ pub enum LabelMatch {
     Is(Arc<str>),
 }
 
-/// Lists namespaces that have items.
+/// Lists namespaces that have items: all of them, unless it says which.
+///
+/// ```
+/// use chunkpoint_core::store::NamespaceQuery;
+/// let query = NamespaceQuery::default().prefix(&["users", "*"])?.suffix(&["notes"])?.limit(20);
+/// # Ok::<(), chunkpoint_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct NamespaceQuery {
     /// They start with labels like these.
@@ -205,11 +320,50 @@ pub struct NamespaceQuery {
 }
 
 impl NamespaceQuery {
+    /// Only namespaces that start with these labels, where `*` stands for any one label.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no label.
+    pub fn prefix<L: AsRef<str>>(mut self, labels: &[L]) -> Result<Self> {
+        self.prefix = Self::labels(labels)?;
+        Ok(self)
+    }
+
+    /// Only namespaces that end with these labels, where `*` stands for any one label.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no label.
+    pub fn suffix<L: AsRef<str>>(mut self, labels: &[L]) -> Result<Self> {
+        self.suffix = Self::labels(labels)?;
+        Ok(self)
+    }
+
+    /// Cuts them to so many labels, and lists what is then equal once.
+    #[must_use]
+    pub fn max_depth(mut self, labels: usize) -> Self {
+        self.max_depth = Some(labels);
+        self
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Leaves out so many at the start.
+    #[must_use]
+    pub fn offset(mut self, offset: usize) -> Self {
+        self.offset = offset;
+        self
+    }
+
     /// Labels to match, where `*` stands for any one label.
     ///
     /// # Errors
     /// `InvalidInput` for what is no label.
-    pub fn labels<L: AsRef<str>>(labels: &[L]) -> crate::Result<Vec<LabelMatch>> {
+    pub fn labels<L: AsRef<str>>(labels: &[L]) -> Result<Vec<LabelMatch>> {
         let matches = |label: &Arc<str>| match &**label {
             "*" => LabelMatch::Any,
             _ => LabelMatch::Is(label.clone()),
@@ -238,6 +392,21 @@ pub enum StoreOp {
     /// Removes an item.
     Delete(Delete),
 }
+
+macro_rules! operations {
+    ($($request:ident => $operation:ident),*) => {$(
+        impl From<$request> for StoreOp {
+            fn from(request: $request) -> Self {
+                Self::$operation(request)
+            }
+        }
+    )*};
+}
+
+operations!(
+    Get => Get, Search => Search, NamespaceQuery => ListNamespaces,
+    Put => Put, Patch => Patch, Delete => Delete
+);
 
 /// What an operation of a batch answers.
 #[derive(Debug, Clone, PartialEq)]

@@ -151,8 +151,11 @@ impl Store {
     }
 
     async fn change(&self, change: ItemChange) -> Result<Changed> {
-        let mut changed = self.change_all(vec![change]).await?;
-        changed.pop().unwrap_or_else(|| Err(too_few()))
+        let item = change.key().clone();
+        let changed = self.change_all(vec![change]).await;
+        changed
+            .and_then(|mut changed| changed.pop().unwrap_or_else(|| Err(too_few())))
+            .map_err(|e| about(&item, e))
     }
 
     pub(super) async fn change_all(
@@ -213,8 +216,8 @@ impl Store {
         check_writable(item)?;
         patches.iter().try_for_each(check_depth)?;
         for _ in 0..TRIES {
-            self.engine.check_open()?;
-            let rows = self.backend.items(std::slice::from_ref(item)).await?;
+            let rows = self.rows(std::slice::from_ref(item)).await;
+            let rows = rows.map_err(|e| about(item, e))?;
             let now = self.now_ms();
             let row = rows.into_iter().next().flatten();
             let row = row.filter(|row| !row.is_expired(now));
@@ -365,6 +368,11 @@ enum Patched {
 pub(super) struct Ready {
     pub(super) change: ItemChange,
     pub(super) written: Written,
+}
+
+/// Says which item an error of the backend is about.
+pub(super) fn about(item: &ItemKey, error: Error) -> Error {
+    error.context(format_args!("item {item}"))
 }
 
 fn too_few() -> Error {

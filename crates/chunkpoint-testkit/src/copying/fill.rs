@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chunkpoint_core::store::{Put, Ttl, item_key};
-use chunkpoint_core::store_backend::Expect;
+use chunkpoint_core::store::{Put, Ttl};
 use chunkpoint_core::{
     Checkpoint, Config, DELTA_SNAPSHOT_TAG, Item, Memory, PruneStrategy, Value, Version,
 };
@@ -316,13 +315,8 @@ pub async fn fill_store(memory: &Memory, clock: &ManualClock, seed: u64, count: 
                 let text = "text ".repeat(rng.below(most) as usize);
                 let value = json!({"a": 0.1 * rng.below(1000) as f64, "list": [1, null, {"x": text}],
                     "many": (0..rng.below(50)).map(|n| json!({"n": n})).collect::<Vec<_>>()});
-                let put = Put {
-                    item: item_key(namespace, &key).expect("a name"),
-                    value: value.as_object().expect("an object").clone(),
-                    ttl,
-                    expect: Expect::Any,
-                };
-                store.put_with(put).await.expect("it is put");
+                let put = Put::new(namespace, &key, value).expect("a name and an object");
+                store.put_with(put.ttl(ttl)).await.expect("it is put");
             }
         }
     }

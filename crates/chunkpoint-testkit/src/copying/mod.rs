@@ -90,10 +90,7 @@ pub async fn readable(memory: &Memory) -> BTreeMap<String, String> {
                 ),
             );
         }
-        let namespaces = store.list_namespaces(NamespaceQuery {
-            limit: Some(usize::MAX),
-            ..NamespaceQuery::default()
-        });
+        let namespaces = store.list_namespaces(NamespaceQuery::default().limit(usize::MAX));
         let namespaces = namespaces.await.expect("namespaces are readable");
         out.insert("namespaces".into(), format!("{namespaces:?}"));
     }

@@ -2,36 +2,31 @@
 
 use chunkpoint_core::ErrorKind;
 use chunkpoint_core::store::{
-    Delete, Get, NamespaceQuery, Put, Store, StoreAnswer, StoreItem, StoreOp, Ttl,
+    Delete, Get, LabelMatch, NamespaceQuery, Order, Put, Store, StoreAnswer, StoreItem, StoreOp,
+    Ttl,
 };
 use chunkpoint_core::store_backend::Expect;
 
 use super::support::*;
 
 fn get(key: &str) -> StoreOp {
-    StoreOp::Get(Get {
-        item: name(NS, key),
-        refresh_ttl: None,
-    })
+    Get::new(NS, key).unwrap().into()
 }
 
 fn set(key: &str, value: Json) -> StoreOp {
-    StoreOp::Put(putting(NS, key, value))
+    putting(NS, key, value).into()
 }
 
 fn patch(key: &str, patch: Json) -> StoreOp {
-    StoreOp::Patch(patching(key, patch))
+    patching(key, patch).into()
 }
 
 fn delete(key: &str) -> StoreOp {
-    StoreOp::Delete(Delete {
-        item: name(NS, key),
-        expect: Expect::Any,
-    })
+    Delete::new(NS, key).unwrap().into()
 }
 
 fn list() -> StoreOp {
-    StoreOp::ListNamespaces(NamespaceQuery::default())
+    NamespaceQuery::default().into()
 }
 
 async fn run(store: &Store, ops: Vec<StoreOp>) -> Vec<StoreAnswer> {
@@ -193,6 +188,11 @@ pub async fn nothing_is_done_if_one_cannot_be(target: &Target) {
         mortal(f64::NAN),
         set("a", deep.clone()),
         patch("a", deep),
+        StoreOp::Search(below(&[]).order(Order::Updated).after(name(NS, "old"))),
+        StoreOp::ListNamespaces(NamespaceQuery {
+            prefix: vec![LabelMatch::Is("a.b".into())],
+            ..NamespaceQuery::default()
+        }),
     ] {
         let ops = vec![
             set("x", json!({})),

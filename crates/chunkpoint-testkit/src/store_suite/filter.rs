@@ -109,8 +109,8 @@ pub async fn what_cannot_be_compared_does_not_match(target: &Target) {
             (json!({"none": {"$gt": 0}}), &[]),
             (json!({"mail": {"$lte": 0}}), &[]),
             (json!({"home": {"$gt": 0}}), &[]),
-            (json!({"tags": {"$gte": []}}), &[]),
-            (json!({"age": {"$gt": null}}), &[]),
+            (json!({"tags": {"$gte": 0}}), &[]),
+            (json!({"mail": {"$lte": false}}), &[]),
             (json!({"mail": null}), &["bob"]),
             (json!({"none": null}), &[]),
         ],
@@ -215,6 +215,9 @@ pub async fn what_is_no_filter_is_refused(target: &Target) {
         (json!({"$xor": []}), "$xor"),
         (json!({"age": {"$in": 1}}), "list"),
         (json!({"age": {"$exists": 1}}), "true or false"),
+        (json!({"tags": {"$gte": []}}), "a list"),
+        (json!({"age": {"$gt": null}}), "null"),
+        (json!({"home": {"$not": {"$lt": {"no": 7}}}}), "an object"),
         (json!({"age": {"$gt": 1, "x": 2}}), "$eq"),
     ] {
         let error = Search::below(NS).unwrap().filter(&filter).unwrap_err();

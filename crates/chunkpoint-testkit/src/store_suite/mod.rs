@@ -110,6 +110,7 @@ macro_rules! store_suite_list {
                 ten_items_unless_said
                 pages_by_offset_hold_everything_once
                 pages_after_the_last_item_hold_everything_once
+                only_in_the_order_of_names_a_search_goes_on_after_an_item
                 pages_of_a_filter_are_full
                 what_was_updated_last_may_come_first
                 what_was_created_last_may_come_first

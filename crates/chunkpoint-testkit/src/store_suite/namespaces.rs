@@ -9,11 +9,8 @@ fn matching_labels(labels: &[&str]) -> Vec<LabelMatch> {
 }
 
 fn query(prefix: &[&str], suffix: &[&str]) -> NamespaceQuery {
-    NamespaceQuery {
-        prefix: matching_labels(prefix),
-        suffix: matching_labels(suffix),
-        ..NamespaceQuery::default()
-    }
+    let query = NamespaceQuery::default().prefix(prefix).unwrap();
+    query.suffix(suffix).unwrap()
 }
 
 async fn listed(store: &Store, query: NamespaceQuery) -> Vec<Namespace> {

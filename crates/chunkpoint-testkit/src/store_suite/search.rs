@@ -1,5 +1,6 @@
 //! Finding items below a namespace.
 
+use chunkpoint_core::ErrorKind;
 use chunkpoint_core::store::{Order, Search};
 
 use super::support::*;
@@ -106,8 +107,7 @@ pub async fn pages_after_the_last_item_hold_everything_once(target: &Target) {
             loop {
                 let items = store.search(search.clone()).await.unwrap();
                 let Some(last) = items.last() else { break };
-                let labels: Vec<&str> = last.namespace.labels().iter().map(|l| &**l).collect();
-                search = search.after(name(&labels, &last.key));
+                search = search.after(last.item_key());
                 paged.extend(items.iter().map(|item| item.value["n"].as_u64().unwrap()));
             }
             assert_eq!(paged, all);
@@ -118,6 +118,20 @@ pub async fn pages_after_the_last_item_hold_everything_once(target: &Target) {
         .offset(1)
         .limit(2);
     assert_eq!(numbers(&store, after).await, [4, 1]);
+}
+
+/// By time there is no place after an item: that is refused, with what to do instead.
+pub async fn only_in_the_order_of_names_a_search_goes_on_after_an_item(target: &Target) {
+    let store = filled(target).await;
+    for order in [Order::Updated, Order::Created] {
+        for limit in [0, 5] {
+            let search = below(&[]).order(order).limit(limit);
+            let found = store.search(search.after(name(&["a"], "1"))).await;
+            let error = found.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.message().contains("page by `offset`"), "{error}");
+        }
+    }
 }
 
 /// The filter is applied before paging: pages are full while there are items.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chunkpoint_core::store::{
     Get, Namespace, Patch, Put, Search, Store, StoreItem, Ttl, Written, item_key,
 };
-use chunkpoint_core::store_backend::{Expect, ItemKey};
+use chunkpoint_core::store_backend::ItemKey;
 use chunkpoint_core::{Clock, ErrorKind, Result};
 pub(super) use serde_json::{Map, Value as Json, json};
 
@@ -37,10 +37,7 @@ pub(super) async fn item(store: &Store, key: &str) -> Option<StoreItem> {
 }
 
 pub(super) async fn item_in(store: &Store, namespace: &[&str], key: &str) -> Option<StoreItem> {
-    let get = Get {
-        item: name(namespace, key),
-        refresh_ttl: Some(false),
-    };
+    let get = Get::new(namespace, key).unwrap().refresh_ttl(false);
     store.get_with(get).await.unwrap()
 }
 
@@ -51,36 +48,23 @@ pub(super) async fn value(store: &Store, key: &str) -> Option<Json> {
 
 /// A put with all its fields, to be changed.
 pub(super) fn putting(namespace: &[&str], key: &str, value: Json) -> Put {
-    Put {
-        item: name(namespace, key),
-        value: object(value),
-        ttl: Ttl::Default,
-        expect: Expect::Any,
-    }
+    Put::new(namespace, key, value).unwrap()
 }
 
 /// A put that lives for so many minutes.
 pub(super) async fn put_for(store: &Store, key: &str, minutes: f64) -> Written {
-    let put = Put {
-        ttl: Ttl::Minutes(minutes),
-        ..putting(NS, key, json!({"key": key}))
-    };
+    let put = putting(NS, key, json!({"key": key})).ttl(Ttl::Minutes(minutes));
     store.put_with(put).await.unwrap()
 }
 
 pub(super) fn patching(key: &str, patch: Json) -> Patch {
-    Patch {
-        item: name(NS, key),
-        patch: object(patch),
-        expect: Expect::Any,
-    }
+    Patch::new(NS, key, patch).unwrap()
 }
 
 /// Everything below these labels, which does not renew what it finds.
 pub(super) fn below(labels: &[&str]) -> Search {
-    let mut search = Search::below(labels).unwrap().limit(100_000);
-    search.refresh_ttl = Some(false);
-    search
+    let all = Search::below(labels).unwrap().limit(100_000);
+    all.refresh_ttl(false)
 }
 
 /// The keys of what is found, in the order found.

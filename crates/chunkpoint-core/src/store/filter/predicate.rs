@@ -331,6 +331,10 @@ mod tests {
         ]
     }
 
+    fn ordered() -> impl Strategy<Value = Value> {
+        scalar().prop_filter("it has no order", |value| !value.is_null())
+    }
+
     fn value() -> impl Strategy<Value = Value> {
         scalar().prop_recursive(3, 24, 3, |inner| {
             prop_oneof![
@@ -342,16 +346,19 @@ mod tests {
     }
 
     fn condition() -> impl Strategy<Value = Value> {
-        const OPERATORS: &[&str] = &["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"];
+        const EQUALITY: &[&str] = &["$eq", "$ne"];
+        const ORDER: &[&str] = &["$gt", "$gte", "$lt", "$lte"];
         prop_oneof![
             value(),
-            (proptest::sample::select(OPERATORS), value())
+            (proptest::sample::select(EQUALITY), value())
+                .prop_map(|(name, value)| json!({ name: value })),
+            (proptest::sample::select(ORDER), ordered())
                 .prop_map(|(name, value)| json!({ name: value })),
             proptest::collection::vec(scalar(), 0..3).prop_map(|list| json!({ "$in": list })),
             proptest::collection::vec(scalar(), 0..3).prop_map(|list| json!({ "$nin": list })),
             any::<bool>().prop_map(|there| json!({ "$exists": there })),
-            (scalar(), scalar()).prop_map(|(a, b)| json!({ "$gte": a, "$lt": b })),
-            scalar().prop_map(|value| json!({ "$not": { "$gt": value } })),
+            (ordered(), ordered()).prop_map(|(a, b)| json!({ "$gte": a, "$lt": b })),
+            ordered().prop_map(|value| json!({ "$not": { "$gt": value } })),
         ]
     }
 
