@@ -218,8 +218,9 @@ impl Fetch for Source {
     }
 }
 
-/// Stored bytes asked for at once.
-const PART: u64 = 4 << 20;
+/// Stored bytes asked for at once: so many that a round trip does not count beside moving
+/// them, and so few that most of a load is decoded while the rest is still on its way.
+const PART: u64 = 512 << 10;
 
 /// Fewer stored bytes than this are not worth handing to another thread.
 const SHARE: u64 = 24 << 10;
