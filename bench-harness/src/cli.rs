@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use chunkpoint_core::backend::Durability;
 
 use crate::error::{Error, Result};
-use crate::figures::{CELL, WORKLOAD};
+use crate::figures::{CELL, ITEMS, WORKLOAD};
 use crate::scenario::Catalogue;
 use crate::subject::{BackendKind, Variant};
 use crate::{cell, report, run};
@@ -238,6 +238,7 @@ fn list(figures: bool) -> Result<ExitCode> {
             .for_each(|(name, _, about)| println!("  {name:<32} {about}"));
         println!("\nand as <variant>.<name>:");
         CELL.iter()
+            .chain(ITEMS)
             .for_each(|(name, _, about)| println!("  {name:<32} {about}"));
     }
     Ok(ExitCode::SUCCESS)

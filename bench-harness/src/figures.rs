@@ -1,15 +1,17 @@
 //! The figures that results hold and expectations name.
 //!
 //! A figure is `subject.name`: the subject is `workload` or a variant, the name is
-//! one of [`WORKLOAD`] or [`CELL`], or an operation with a statistic, such as
+//! one of [`WORKLOAD`], [`CELL`] or [`ITEMS`], or an operation with a statistic, such as
 //! `put_p50_ns`.
 
+mod items;
 mod tables;
 
 use crate::workload::Workload;
 
 use tables::{Figure, OPS, STATISTICS};
 
+pub use items::ITEMS;
 pub use tables::{CELL, SIZED, WORKLOAD};
 
 /// What a figure counts, which decides how it is printed.
@@ -36,12 +38,14 @@ pub fn unit(name: &str) -> Option<Unit> {
     if !["default", "whole-value", "full-snapshot", "floor", "no-op"].contains(&subject) {
         return None;
     }
-    find(CELL, figure).or_else(|| {
-        STATISTICS.iter().find_map(|(statistic, unit)| {
-            let op = figure.strip_suffix(statistic)?.strip_suffix('_')?;
-            is_op(op).then_some(*unit)
+    find(CELL, figure)
+        .or_else(|| find(ITEMS, figure))
+        .or_else(|| {
+            STATISTICS.iter().find_map(|(statistic, unit)| {
+                let op = figure.strip_suffix(statistic)?.strip_suffix('_')?;
+                is_op(op).then_some(*unit)
+            })
         })
-    })
 }
 
 /// Whether there is an operation of this name.
@@ -83,10 +87,11 @@ pub fn check(name: &str) -> Result<(), String> {
     let ops: Vec<_> = OPS.iter().map(|(op, _)| *op).collect();
     let statistics: Vec<_> = STATISTICS.iter().map(|(statistic, _)| *statistic).collect();
     Err(format!(
-        "no figure is called {name:?}; known are workload.({}), <variant>.({}), and \
+        "no figure is called {name:?}; known are workload.({}), <variant>.({}, {}), and \
          <variant>.<op>_<statistic> with op {} and statistic {}",
         list(WORKLOAD),
         list(CELL),
+        list(ITEMS),
         ops.join(", "),
         statistics.join(", ")
     ))

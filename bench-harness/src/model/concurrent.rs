@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::measure::PhaseName;
 use crate::progress::Teller;
 use crate::scenario::ConcurrentLoad;
-use crate::subject::Op;
+use crate::subject::{Answer, Op};
 use crate::workload::Conversation;
 
 /// Commits every state of every conversation.
@@ -82,11 +82,13 @@ pub(super) async fn read(bench: &mut Bench<'_>, model: &ConcurrentLoad) -> Resul
         wall += start.elapsed();
         let memory = bench.recorder.end(open).memory;
         let answers = answers.map_err(|e| Error::Cell(format!("a client died: {e}")))?;
+        // Compared only now: it would take processors from those that still load.
         for answer in answers {
-            let (took, thread, outcome) = answer?;
+            let (client, took, answer) = answer?;
             loads += 1;
             bench.recorder.op(Op::Load.name(), took)?;
-            bench.judge(&thread, outcome);
+            let (_, outcome) = compare(&client.oracle, client.step, answer, usize::MAX);
+            bench.judge(&client.oracle.id, outcome);
         }
         if round == 0 {
             let grown = memory.rss_growth_bytes().map(|bytes| bytes as f64);
@@ -109,11 +111,9 @@ struct Client {
 }
 
 impl Client {
-    /// Loads; gives the response time since `start`, the thread and the verdict.
-    async fn load(mut self, start: Instant) -> Result<(Duration, String, Result<(), String>)> {
+    /// Loads; gives the response time since `start`, and the answer.
+    async fn load(mut self, start: Instant) -> Result<(Self, Duration, Option<Answer>)> {
         let answer = self.sessions.read(Op::Load, usize::MAX).await?;
-        let took = start.elapsed();
-        let (_, outcome) = compare(&self.oracle, self.step, answer.value, usize::MAX);
-        Ok((took, self.oracle.id.clone(), outcome))
+        Ok((self, start.elapsed(), answer.value))
     }
 }

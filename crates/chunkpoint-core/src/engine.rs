@@ -11,10 +11,12 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 use crate::backend::{
-    Capabilities, CheckpointBackend, Detail, Incarnation, PackId, Pick, RecordKey, RecordRow,
+    Capabilities, CheckpointBackend, ChunkName, Detail, Incarnation, PackId, Pick, RecordKey,
+    RecordRow,
 };
 use crate::background::Background;
 use crate::cache::Cache;
+use crate::coalesce::{Coalesce, Joining};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result, quote};
 use crate::ids::IdMaker;
@@ -29,6 +31,8 @@ pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) codec: Codec,
     pub(crate) cache: Cache,
+    rows: Coalesce<RowRead, Option<RecordRow>>,
+    chunks: Coalesce<ChunkRead, Vec<Arc<Decoded>>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) ids: IdMaker,
@@ -39,6 +43,19 @@ pub(crate) struct Engine {
     closed: AtomicBool,
     /// When the store was last swept in the background.
     store_swept_ms: AtomicU64,
+}
+
+/// A read of one record: thread, which, and how much of it.
+type RowRead = (Arc<str>, Pick, Detail);
+
+/// A read of chunks, by all that decides what it gives: their names, whether they stay in
+/// the cache, and whose they are, which an error tells.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ChunkRead {
+    incarnation: Incarnation,
+    owner: Option<PackId>,
+    keep: bool,
+    names: Arc<[ChunkName]>,
 }
 
 impl fmt::Debug for Engine {
@@ -62,6 +79,8 @@ impl Engine {
             capabilities: backend.capabilities(),
             codec: Codec::new(settings.compression),
             cache: Cache::new(settings.cache_bytes),
+            rows: Coalesce::new(Joining::UntilStart),
+            chunks: Coalesce::new(Joining::UntilEnd),
             background: Background::new(settings.background),
             retention: Retention::default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -133,13 +152,20 @@ impl Engine {
         Ok(rows)
     }
 
+    /// Reads one record, for all at once who ask for it before the read starts: as new
+    /// as if each had read alone.
     pub(crate) async fn get_one(
         &self,
-        thread: &str,
+        thread: &Arc<str>,
         pick: Pick,
         detail: Detail,
     ) -> Result<Option<RecordRow>> {
-        Ok(self.get(thread, &[pick], detail).await?.pop().flatten())
+        let key = (thread.clone(), pick.clone(), detail);
+        let read = async {
+            let mut rows = self.get(thread, &[pick], detail).await?;
+            Ok(rows.pop().flatten())
+        };
+        self.rows.read(key, read).await
     }
 
     /// The decoded record of a row that was read with its body.
@@ -177,32 +203,24 @@ pub(crate) struct Source {
 #[async_trait]
 impl Fetch for Source {
     async fn fetch(&self, refs: &[Ref]) -> Result<Vec<Arc<Decoded>>> {
-        let cache = &self.engine.cache;
-        let mut found: Vec<Option<Arc<Decoded>>> = refs
-            .iter()
-            .map(|r| cache.chunk(self.incarnation, r.pack, r.ordinal))
-            .collect();
-        let missing: Vec<usize> = (0..refs.len()).filter(|n| found[*n].is_none()).collect();
-        if !missing.is_empty() {
-            self.engine.check_open()?;
-            let wanted = missing.iter().map(|n| refs[*n].clone());
-            // The next part is read while the one before is decoded.
-            let mut parts = stream::iter(parts(wanted, |r| u64::from(r.stored)))
-                .map(|part| self.read(part))
-                .buffered(2);
-            let mut missing = missing.into_iter();
-            while let Some(part) = parts.try_next().await? {
-                for (chunk, n) in part.into_iter().zip(&mut missing) {
-                    found[n] = Some(chunk);
-                }
-            }
+        let found: Vec<_> = refs.iter().map(|r| self.cached(r)).collect();
+        if found.iter().all(Option::is_some) {
+            return Ok(found.into_iter().flatten().collect());
         }
-        Ok(found.into_iter().flatten().collect())
+        let read = ChunkRead {
+            incarnation: self.incarnation,
+            owner: self.owner.as_ref().map(|(_, pack)| *pack),
+            keep: self.keep,
+            names: refs.iter().map(Ref::name).collect(),
+        };
+        let missing = self.fetch_missing(refs, found);
+        self.engine.chunks.read(read, missing).await
     }
 }
 
-/// Stored bytes asked for at once.
-const PART: u64 = 4 << 20;
+/// Stored bytes asked for at once: so many that a round trip does not count beside moving
+/// them, and so few that most of a load is decoded while the rest is still on its way.
+const PART: u64 = 512 << 10;
 
 /// Fewer stored bytes than this are not worth handing to another thread.
 const SHARE: u64 = 24 << 10;
@@ -232,6 +250,43 @@ pub(crate) fn parts<T>(
 }
 
 impl Source {
+    fn cached(&self, r: &Ref) -> Option<Arc<Decoded>> {
+        let cache = &self.engine.cache;
+        cache.chunk(self.incarnation, r.pack, r.ordinal)
+    }
+
+    /// Reads those chunks that were not found before, and have not come since.
+    async fn fetch_missing(
+        &self,
+        refs: &[Ref],
+        mut found: Vec<Option<Arc<Decoded>>>,
+    ) -> Result<Vec<Arc<Decoded>>> {
+        let mut missing = Vec::new();
+        for (n, r) in refs.iter().enumerate() {
+            if found[n].is_none() {
+                found[n] = self.cached(r);
+            }
+            if found[n].is_none() {
+                missing.push(n);
+            }
+        }
+        if !missing.is_empty() {
+            self.engine.check_open()?;
+            let wanted = missing.iter().map(|n| refs[*n].clone());
+            // The next part is read while the one before is decoded.
+            let mut parts = stream::iter(parts(wanted, |r| u64::from(r.stored)))
+                .map(|part| self.read(part))
+                .buffered(2);
+            let mut missing = missing.into_iter();
+            while let Some(part) = parts.try_next().await? {
+                for (chunk, n) in part.into_iter().zip(&mut missing) {
+                    found[n] = Some(chunk);
+                }
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
     /// Reads chunks that are not in the cache, and decodes them: many of them by
     /// blocking tasks on all cores, so that neither the caller waits for one nor
     /// the runtime for the caller.

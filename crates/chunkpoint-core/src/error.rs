@@ -1,6 +1,7 @@
 //! The one public error type.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,13 +67,14 @@ pub struct Error {
     inner: Box<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     applied: Applied,
     retryable: bool,
     operation: &'static str,
     message: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -126,7 +128,7 @@ impl Error {
     /// Attaches what caused it.
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.inner.source = Some(source.into());
+        self.inner.source = Some(source.into().into());
         self
     }
 
@@ -169,20 +171,11 @@ impl Error {
         &self.inner.message
     }
 
-    /// The same error once more, for others that the failure concerns. The source cannot
-    /// be shared; what it says is in the message.
+    /// The same error once more, for others that the failure concerns.
     #[must_use]
     pub fn again(&self) -> Self {
-        let message = match &self.inner.source {
-            Some(source) => format!("{}: {source}", self.inner.message),
-            None => self.inner.message.clone(),
-        };
         Self {
-            inner: Box::new(Inner {
-                message,
-                source: None,
-                ..*self.inner
-            }),
+            inner: self.inner.clone(),
         }
     }
 }

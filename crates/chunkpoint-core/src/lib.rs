@@ -44,6 +44,7 @@
 pub mod backend;
 mod background;
 mod cache;
+mod coalesce;
 mod codec;
 mod commit;
 mod draft;

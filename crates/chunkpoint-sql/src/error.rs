@@ -129,6 +129,8 @@ fn of_sqlite(code: i32) -> Meaning {
             "the database file cannot be opened; does its directory exist?",
         ),
         18 => meaning(TooLarge, false, "a value is larger than SQLite takes"),
+        // SQLITE_CONSTRAINT_PRIMARYKEY and _UNIQUE.
+        19 if matches!(code, 1555 | 2067) => meaning(Other, false, DUPLICATE),
         26 => meaning(Corrupt, false, "the file is not an SQLite database"),
         1 => meaning(
             Other,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Incarnation, PackId, RecordKey, RecordRef};
 
 /// Which record to get.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Pick {
     /// The visible record with the greatest id in this namespace.
     Latest {
@@ -17,7 +17,7 @@ pub enum Pick {
 }
 
 /// How much of a record to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
     /// All but body and writes.
     Keys,

@@ -1,6 +1,7 @@
 //! Commits.
 //!
-//! SQLite and MySQL run the steps below in a transaction. PostgreSQL has them in a
+//! SQLite and MySQL run the steps below in a transaction, or what nearly every commit is as
+//! one `INSERT … SELECT`. PostgreSQL has them in a
 //! function (`schema/postgres.sql`), so that they are one statement; what it answers is
 //! the same [`Outcome`].
 
@@ -47,7 +48,7 @@ impl Inner {
         loop {
             let attempt = match self.db.dialect() {
                 Dialect::Postgres => self.call_commit(&prepared, lock).await,
-                Dialect::MySql if lock == Lock::Shared => {
+                Dialect::MySql | Dialect::Sqlite if lock == Lock::Shared => {
                     match self.insert_commit(&prepared).await? {
                         Some(incarnation) => Ok(Outcome::Stored(incarnation)),
                         None => self.run_commit(&prepared, lock).await,
@@ -160,9 +161,9 @@ impl Inner {
         })
     }
 
-    /// The same for what nearly every commit is, in MySQL's one statement: a new record
-    /// with its chunks beside it, that borrows from few, and finds them there. It locks
-    /// what it reads as the steps do. `None` if it is not so, and nothing was done.
+    /// The same for what nearly every commit is, in one statement of MySQL or SQLite: a new
+    /// record with its chunks beside it, that borrows from few, and finds them there. It
+    /// locks what it reads as the steps do. `None` if it is not so, and nothing was done.
     async fn insert_commit(&self, prepared: &Prepared<'_>) -> Result<Option<Incarnation>> {
         let commit = prepared.commit;
         let Base::Borrow { incarnation, from } = &commit.base else {
@@ -171,23 +172,29 @@ impl Inner {
         if from.len() > FEW || prepared.inline.is_none() {
             return Ok(None);
         }
+        let dialect = self.db.dialect();
+        let (current, one) = dialect.pick(("", ""), ("", ""), (", current", ", 1"));
+        let there = dialect.pick(
+            "condemned_ms IS NULL",
+            "condemned_ms IS NULL",
+            "current = 1",
+        );
         let mut template = format!(
-            "INSERT INTO {{checkpoints}} (life, {COLUMNS}, current) \
-             SELECT t.life, {COLUMN_VALUES}, 1 FROM {{threads}} t"
+            "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) \
+             SELECT t.life, {COLUMN_VALUES}{one} FROM {{threads}} t"
         );
         let mut args = column_args(prepared, commit.index.parent.clone(), false);
         for (n, record) in from.iter().enumerate() {
             template.push_str(&format!(
                 " JOIN {{checkpoints}} p{n} ON p{n}.life = t.life AND p{n}.pack = ? \
-                 AND p{n}.current = 1 AND p{n}.id = ? AND p{n}.namespace = ? \
+                 AND p{n}.{there} AND p{n}.id = ? AND p{n}.namespace = ? \
                  AND p{n}.namespace_hash = ?"
             ));
             args.extend(args![record.pack.0, record.key.id.clone()]);
             args.extend(Key::new(&record.key.namespace).indexed());
         }
-        template.push_str(
-            " WHERE t.thread = ? AND t.thread_hash = ? AND t.incarnation = ? LOCK IN SHARE MODE",
-        );
+        template.push_str(" WHERE t.thread = ? AND t.thread_hash = ? AND t.incarnation = ?");
+        template.push_str(dialect.pick("", "", " LOCK IN SHARE MODE"));
         args.extend(Key::new(&commit.thread).indexed());
         args.push(incarnation.0.into());
         match retrying!(self.db, self.db.change(&template, args.clone()).await) {
