@@ -153,6 +153,21 @@ impl Db {
         Tx::begin(self, Side::Reads, begin).await
     }
 
+    /// Has every connection do these reads before it is first used: the driver prepares a
+    /// statement in a round trip of its own, which then no caller waits for. SQLite has no
+    /// round trips.
+    pub(crate) async fn prepare(&self, hot: Vec<(String, Args)>) -> Result<()> {
+        if self.how != How::Prepared || self.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let hot = hot.into_iter();
+        let hot = hot
+            .map(|(template, args)| (self.sql.text(&template), args))
+            .collect();
+        let prepared = with_leases!(&self.pools, readers, leases => leases.prepare(hot).await);
+        prepared.map_err(|error| self.error(Stage::Before, error))
+    }
+
     /// Asks to hold a connection for as long as what this gives is kept.
     pub(crate) async fn hold(&self) -> Result<Hold> {
         let hold = with_leases!(&self.pools, readers, leases => leases.hold().await);
