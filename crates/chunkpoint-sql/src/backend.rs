@@ -71,12 +71,16 @@ pub(crate) use retrying;
 
 /// Runs a block in a transaction, which ends with it: committed if it gives `Ok`, else
 /// undone; and again if it lost a race. `return` leaves the block, not the function.
+/// Another beginning than the usual gives the transaction and what it begins with.
 macro_rules! transaction {
     ($inner:expr, $tx:ident, $work:block) => {
+        $crate::backend::transaction!($inner, $tx, _rows: $inner.db.begin_with(Vec::new()), $work)
+    };
+    ($inner:expr, $tx:ident, $first:ident: $begin:expr, $work:block) => {
         $crate::backend::retrying!($inner.db, {
-            match $inner.db.begin().await {
+            match $begin.await {
                 Err(error) => Err(error),
-                Ok(mut begun) => {
+                Ok((mut begun, $first)) => {
                     let $tx = &mut begun;
                     let result = async { $work }.await;
                     begun.end(result).await

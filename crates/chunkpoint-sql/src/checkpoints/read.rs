@@ -10,7 +10,7 @@ use chunkpoint_core::backend::{ChunkName, Detail, Incarnation, PackId, Pick, Rec
 use super::row::{columns, record};
 use super::{in_namespace, pack};
 use crate::backend::Inner;
-use crate::db::{Db, Tx};
+use crate::db::{Db, Statement, Tx};
 use crate::dialect::Dialect;
 use crate::names::Key;
 use crate::value::{Args, Row, Value, args};
@@ -251,15 +251,23 @@ pub(crate) async fn life_of(
     thread: &Key,
     lock: &str,
 ) -> Result<Option<(i64, Incarnation)>> {
+    let (template, args) = life_statement(thread, lock);
+    let rows = tx.rows(&template, args).await?;
+    rows.first().map(life).transpose()
+}
+
+/// The statement that gives it.
+pub(crate) fn life_statement(thread: &Key, lock: &str) -> Statement {
     let template = format!(
         "SELECT t.life, t.incarnation FROM {{threads}} t WHERE t.thread = ? AND \
          t.thread_hash = ?{lock}"
     );
-    let rows = tx.rows(&template, thread.indexed().into()).await?;
-    let life = rows
-        .first()
-        .map(|row| Ok((row.int(0)?, Incarnation(row.id8(1)?))));
-    life.transpose()
+    (template, thread.indexed().into())
+}
+
+/// Reads its row.
+pub(crate) fn life(row: &Row) -> Result<(i64, Incarnation)> {
+    Ok((row.int(0)?, Incarnation(row.id8(1)?)))
 }
 
 /// An id, to be compared: no id holds a NUL, so what comes before one with a NUL in it is
