@@ -9,13 +9,12 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use bytes::Bytes;
 use chunkpoint_core::ErrorKind;
 use chunkpoint_core::backend::*;
 use chunkpoint_fs::FsBackend;
+use chunkpoint_testkit::mounted::Mounted;
 use support::*;
 
 fn listing_all() -> ListThreads {
@@ -153,73 +152,11 @@ async fn ids_are_no_paths() {
     );
 }
 
-/// A small filesystem of our own.
-struct Mounted(tempfile::TempDir);
-
-/// Set where a test runs in a namespace in which it may mount.
-const NAMESPACE: &str = "CHUNKPOINT_MOUNT_NAMESPACE";
-
-impl Mounted {
-    /// `None` where the test is over: it ran in a namespace of its own, or
-    /// nothing may be mounted here. The latter fails it if
-    /// `CHUNKPOINT_REQUIRE_MOUNTS` is 1.
-    fn new(name: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
-            .arg(dir.path())
-            .output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(dir));
-        }
-        let unshare = || {
-            let mut command = Command::new("unshare");
-            command.arg("-rm").env(NAMESPACE, "1");
-            command
-        };
-        let may = unshare().arg("true").output();
-        if std::env::var_os(NAMESPACE).is_none() && may.is_ok_and(|may| may.status.success()) {
-            let inside = unshare()
-                .arg(std::env::current_exe().unwrap())
-                .args(["--exact", name, "--nocapture"])
-                .env("CHUNKPOINT_REQUIRE_MOUNTS", "1")
-                .status();
-            assert!(inside.unwrap().success(), "{name}, as root of a namespace");
-            return None;
-        }
-        let required = std::env::var_os("CHUNKPOINT_REQUIRE_MOUNTS");
-        assert!(
-            required.is_none_or(|required| required != "1"),
-            "{name}: mounting a tmpfs is not permitted, not even in a user namespace"
-        );
-        println!("skipped {name}: mounting a tmpfs is not permitted");
-        None
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn read_only(&self) {
-        let remounted = Command::new("mount")
-            .args(["-o", "remount,bind,ro"])
-            .arg(self.path())
-            .status()
-            .unwrap();
-        assert!(remounted.success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // A blocking task may still have something open.
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_stores_nothing_and_says_so() {
-    let Some(disk) = Mounted::new("a_full_disk_stores_nothing_and_says_so") else {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new("a_full_disk_stores_nothing_and_says_so", dir.path(), "256k")
+    else {
         return;
     };
     let backend = open(disk.path());
@@ -270,14 +207,15 @@ async fn a_full_disk_stores_nothing_and_says_so() {
 
 #[tokio::test]
 async fn a_read_only_directory_can_be_read() {
-    let Some(disk) = Mounted::new("a_read_only_directory_can_be_read") else {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new("a_read_only_directory_can_be_read", dir.path(), "256k") else {
         return;
     };
     open(disk.path())
         .commit(root("t", "1", "body", vec![]))
         .await
         .unwrap();
-    disk.read_only();
+    disk.writable(false);
     let backend = open(disk.path());
     assert_eq!(ids(&backend, "t").await, ["1"]);
     assert_eq!(backend.threads(listing_all()).await.unwrap(), ["t".into()]);

@@ -1,12 +1,12 @@
 //! [`SqlBackend`]: what it consists of. What it does is in the modules beside.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chunkpoint_core::backend::Capabilities;
+use chunkpoint_core::store_backend::ItemKey;
 use chunkpoint_core::{Error, ErrorKind, Result};
 use futures::future::BoxFuture;
 
@@ -28,7 +28,8 @@ pub(crate) struct Inner {
     capabilities: Capabilities,
     shown: String,
     closed: AtomicBool,
-    orphans: Arc<Orphans>,
+    threads: Arc<Orphans<Arc<str>>>,
+    items: Arc<Orphans<ItemKey>>,
 }
 
 impl Inner {
@@ -38,7 +39,8 @@ impl Inner {
             capabilities,
             shown,
             closed: AtomicBool::new(false),
-            orphans: Orphans::new(),
+            threads: Orphans::new(),
+            items: Orphans::new(),
         }
     }
 
@@ -69,12 +71,16 @@ pub(crate) use retrying;
 
 /// Runs a block in a transaction, which ends with it: committed if it gives `Ok`, else
 /// undone; and again if it lost a race. `return` leaves the block, not the function.
+/// Another beginning than the usual gives the transaction and what it begins with.
 macro_rules! transaction {
     ($inner:expr, $tx:ident, $work:block) => {
+        $crate::backend::transaction!($inner, $tx, _rows: $inner.db.begin_with(Vec::new()), $work)
+    };
+    ($inner:expr, $tx:ident, $first:ident: $begin:expr, $work:block) => {
         $crate::backend::retrying!($inner.db, {
-            match $inner.db.begin().await {
+            match $begin.await {
                 Err(error) => Err(error),
-                Ok(mut begun) => {
+                Ok((mut begun, $first)) => {
                     let $tx = &mut begun;
                     let result = async { $work }.await;
                     begun.end(result).await
@@ -151,7 +157,18 @@ impl SqlBackend {
     /// undecided for a thread; for all threads, if none is named.
     pub(crate) async fn settled(&self, thread: Option<&str>) -> Result<Arc<Inner>> {
         let inner = self.open()?;
-        inner.orphans.decided(thread).await;
+        let concerns = |one: &Arc<str>| thread.is_none_or(|thread| **one == *thread);
+        inner.threads.decided(concerns).await;
+        Ok(inner)
+    }
+
+    /// The same of items, those for which `concerns` holds.
+    pub(crate) async fn settled_items(
+        &self,
+        concerns: impl Fn(&ItemKey) -> bool + Send + Sync,
+    ) -> Result<Arc<Inner>> {
+        let inner = self.open()?;
+        inner.items.decided(concerns).await;
         Ok(inner)
     }
 
@@ -163,29 +180,41 @@ impl SqlBackend {
         work: impl FnOnce(Arc<Inner>) -> BoxFuture<'static, Result<T>>,
     ) -> Result<T> {
         let inner = self.settled(Some(thread)).await?;
-        let (caller, task) = inner.orphans.halves(thread);
-        let work = work(inner);
-        let done = to_its_end(operation, async move {
-            let done = work.await;
-            drop(task);
-            done
-        });
-        let done = done.await;
-        drop(caller);
-        done
+        let halves = inner.threads.halves([thread.clone()].into());
+        to_its_end(operation, halves, work(inner)).await
+    }
+
+    /// The same of items.
+    pub(crate) async fn mutate_items<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        items: Arc<[ItemKey]>,
+        work: impl FnOnce(Arc<Inner>) -> BoxFuture<'static, Result<T>>,
+    ) -> Result<T> {
+        let inner = self.settled_items(|item| items.contains(item)).await?;
+        let halves = inner.items.halves(items);
+        to_its_end(operation, halves, work(inner)).await
     }
 }
 
 /// Runs a mutation to its end, even if nobody waits for it any more: a future dropped
-/// half-way would leave a transaction on a connection that is in nobody's hands.
-pub(crate) async fn to_its_end<T: Send + 'static>(
+/// half-way would leave a transaction on a connection that is in nobody's hands. `halves`
+/// tell [`Orphans`] which of the two was first, its caller or its end.
+async fn to_its_end<T: Send + 'static, H: Send + 'static>(
     operation: &'static str,
-    work: impl Future<Output = Result<T>> + Send + 'static,
+    (caller, task): (H, H),
+    work: BoxFuture<'static, Result<T>>,
 ) -> Result<T> {
-    let done = tokio::spawn(work).await.unwrap_or_else(|stopped| {
+    let done = tokio::spawn(async move {
+        let done = work.await;
+        drop(task);
+        done
+    });
+    let done = done.await.unwrap_or_else(|stopped| {
         let message = "the call was stopped before its end";
         Err(Error::new(ErrorKind::Other, message).source(stopped))
     });
+    drop(caller);
     done.map_err(|error| error.operation(operation))
 }
 

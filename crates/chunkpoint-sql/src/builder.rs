@@ -189,8 +189,9 @@ impl SqlBuilder {
         let sql = Arc::new(Sql::new(dialect, place));
         let db = Db::new(sql, pools, how);
         schema::set_up(&db, config.setup).await?;
+        db.prepare(crate::checkpoints::hot(&db)).await?;
         // What a process left that was stopped meanwhile.
-        crate::checkpoints::purge_in_background(&db);
+        crate::checkpoints::purge_leftovers(&db).await;
         Ok(SqlBackend::new(Inner::new(
             db,
             capabilities(dialect, &facts, &config),

@@ -30,6 +30,18 @@ impl Dialect {
         }
     }
 
+    /// How many places a statement has for a list of so many values; what is left over is
+    /// filled with the last of them. Few lengths, so that statements are found prepared: in
+    /// MySQL, where preparing is a round trip, fewer than in SQLite.
+    pub(crate) fn padded(self, count: usize) -> usize {
+        match (self, count) {
+            (Self::MySql, 2..=8) => 8,
+            (Self::MySql, 9..=64) => 64,
+            (Self::MySql, 65..=1024) => 1024,
+            _ => count.next_power_of_two(),
+        }
+    }
+
     /// The first word of a query that sorts or gathers long values. By default, MySQL
     /// sorts by the first 1,024 bytes, and gathers as many at most. MariaDB takes this
     /// setting before the statement, MySQL after its first word, each in what is a comment
@@ -130,6 +142,13 @@ impl fmt::Debug for Sql {
 pub(crate) fn groups(count: usize, width: usize) -> String {
     let group = format!("({})", vec!["?"; width].join(","));
     vec![group; count].join(",")
+}
+
+/// A table of `count` packs and ordinals in MySQL. Without a cast the type of a parameter in
+/// a list of columns is text, which random bytes are not.
+pub(crate) fn pairs(count: usize) -> String {
+    const PAIR: &str = "SELECT CAST(? AS BINARY(8)) AS pack, CAST(? AS SIGNED) AS ordinal";
+    vec![PAIR; count].join(" UNION ALL ")
 }
 
 #[cfg(test)]

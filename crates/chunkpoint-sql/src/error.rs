@@ -126,7 +126,7 @@ fn of_sqlite(code: i32) -> Meaning {
         14 => meaning(
             Unavailable,
             false,
-            "the database file cannot be opened; does its directory exist?",
+            "the database file cannot be opened or written to; does its directory exist?",
         ),
         18 => meaning(TooLarge, false, "a value is larger than SQLite takes"),
         // SQLITE_CONSTRAINT_PRIMARYKEY and _UNIQUE.

@@ -30,6 +30,8 @@ mod dialect;
 mod error;
 mod names;
 mod orphans;
+#[cfg(all(test, feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod plans;
 mod schema;
 mod store;
 mod value;

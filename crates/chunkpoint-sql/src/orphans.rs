@@ -2,34 +2,37 @@
 //!
 //! A mutation runs in a task of its own, to its end: dropped half-way, it would leave a
 //! transaction on a connection that is in nobody's hands. If its caller is dropped
-//! meanwhile, nobody knows what comes of it. So the next call for the same thread waits
-//! until that is decided: what it then finds does not change any more.
+//! meanwhile, nobody knows what comes of it. So the next call for the same thread, or for
+//! the same item, waits until that is decided: what it then finds does not change any more,
+//! and what it writes is not overtaken.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// How many mutations of each thread have lost their callers and not ended yet.
+/// How many mutations of each `K`, a thread or an item, have lost their callers and not
+/// ended yet.
 #[derive(Debug)]
-pub(crate) struct Orphans {
-    counts: watch::Sender<HashMap<Arc<str>, usize>>,
+pub(crate) struct Orphans<K> {
+    counts: watch::Sender<HashMap<K, usize>>,
     /// Whether there are any; nearly always not.
     any: AtomicBool,
 }
 
 /// A mutation, as its caller and as its task have it; whichever is dropped first says so.
 #[derive(Debug)]
-pub(crate) struct Half {
-    orphans: Arc<Orphans>,
-    thread: Arc<str>,
+pub(crate) struct Half<K: Clone + Eq + Hash> {
+    orphans: Arc<Orphans<K>>,
+    of: Arc<[K]>,
     /// Whether the other half was dropped.
     alone: Arc<AtomicBool>,
     is_task: bool,
 }
 
-impl Orphans {
+impl<K: Clone + Eq + Hash + Send + Sync> Orphans<K> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             counts: watch::Sender::new(HashMap::new()),
@@ -37,47 +40,50 @@ impl Orphans {
         })
     }
 
-    /// The two halves of a mutation: its caller's, and its task's.
-    pub(crate) fn halves(self: &Arc<Self>, thread: &Arc<str>) -> (Half, Half) {
+    /// The two halves of a mutation of these: its caller's, and its task's.
+    pub(crate) fn halves(self: &Arc<Self>, of: Arc<[K]>) -> (Half<K>, Half<K>) {
         let alone = Arc::new(AtomicBool::new(false));
         let half = |is_task| Half {
             orphans: self.clone(),
-            thread: thread.clone(),
+            of: of.clone(),
             alone: alone.clone(),
             is_task,
         };
         (half(false), half(true))
     }
 
-    /// Waits until nothing is undecided for a thread; for any, if none is named.
-    pub(crate) async fn decided(&self, thread: Option<&str>) {
+    /// Waits until nothing is undecided of those for which `concerns` holds.
+    pub(crate) async fn decided(&self, concerns: impl Fn(&K) -> bool + Send + Sync) {
         if !self.any.load(Ordering::SeqCst) {
             return;
         }
         let mut counts = self.counts.subscribe();
-        let decided = counts.wait_for(|counts| match thread {
-            Some(thread) => !counts.contains_key(thread),
-            None => counts.is_empty(),
-        });
+        let decided = counts.wait_for(|counts| !counts.keys().any(&concerns));
         // It fails once there are no more changes, and thus nothing to wait for.
         decided.await.ok();
     }
 }
 
-impl Drop for Half {
+impl<K: Clone + Eq + Hash> Drop for Half<K> {
     fn drop(&mut self) {
         // Both halves decide inside, so that one is first.
         self.orphans.counts.send_modify(|counts| {
             let other_has_gone = self.alone.swap(true, Ordering::SeqCst);
             match (self.is_task, other_has_gone) {
                 // The caller has gone before its task has ended.
-                (false, false) => *counts.entry(self.thread.clone()).or_default() += 1,
+                (false, false) => {
+                    for key in &*self.of {
+                        *counts.entry(key.clone()).or_default() += 1;
+                    }
+                }
                 // That task ends.
                 (true, true) => {
-                    if let Some(count) = counts.get_mut(&self.thread) {
-                        *count -= 1;
-                        if *count == 0 {
-                            counts.remove(&self.thread);
+                    for key in &*self.of {
+                        if let Some(count) = counts.get_mut(key) {
+                            *count -= 1;
+                            if *count == 0 {
+                                counts.remove(key);
+                            }
                         }
                     }
                 }
@@ -93,20 +99,32 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
+    fn is_decided(
+        orphans: &Orphans<&'static str>,
+        concerns: impl Fn(&&'static str) -> bool + Send + Sync,
+    ) -> bool {
+        orphans.decided(concerns).now_or_never().is_some()
+    }
+
     #[test]
     fn the_next_call_waits_for_what_is_undecided() {
         let orphans = Orphans::new();
-        let thread: Arc<str> = "t".into();
-        let (caller, task) = orphans.halves(&thread);
+        let (caller, task) = orphans.halves(["t"].into());
         drop(task);
         drop(caller);
-        assert!(orphans.decided(None).now_or_never().is_some());
-        let (caller, task) = orphans.halves(&thread);
+        assert!(is_decided(&orphans, |_| true));
+        let (caller, task) = orphans.halves(["t", "v"].into());
         drop(caller);
-        assert!(orphans.decided(Some("t")).now_or_never().is_none());
-        assert!(orphans.decided(None).now_or_never().is_none());
-        assert!(orphans.decided(Some("u")).now_or_never().is_some());
+        assert!(!is_decided(&orphans, |key| *key == "t"));
+        assert!(!is_decided(&orphans, |key| *key == "v"));
+        assert!(!is_decided(&orphans, |_| true));
+        assert!(is_decided(&orphans, |key| *key == "u"));
+        let (caller, second) = orphans.halves(["t"].into());
+        drop(caller);
         drop(task);
-        assert!(orphans.decided(Some("t")).now_or_never().is_some());
+        assert!(!is_decided(&orphans, |key| *key == "t"));
+        assert!(is_decided(&orphans, |key| *key == "v"));
+        drop(second);
+        assert!(is_decided(&orphans, |_| true));
     }
 }

@@ -79,6 +79,20 @@ impl From<[u8; 8]> for Value {
     }
 }
 
+impl Value {
+    /// About how many bytes it has.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Int(_) | Self::Bool(_) => 8,
+            Self::Text(text) => text.as_ref().map_or(0, |text| text.len()),
+            Self::Bytes(bytes) => bytes.as_ref().map_or(0, Bytes::len),
+            Self::Ints(values) => 8 * values.len(),
+            Self::Texts(values) => values.iter().map(|text| text.len()).sum(),
+            Self::Blobs(values) => values.iter().map(Bytes::len).sum(),
+        }
+    }
+}
+
 /// The parameters of one statement, in the order of its question marks.
 pub(crate) type Args = Vec<Value>;
 

@@ -416,27 +416,3 @@ async fn what_cannot_be_opened_says_why() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
-
-/// Tables of another program are neither used nor touched.
-#[tokio::test]
-async fn tables_of_another_program_are_refused() {
-    for place in support::each() {
-        if let Place::Postgres { schema, .. } = &place {
-            place.execute(&format!("CREATE SCHEMA {schema}")).await;
-        } else if let Place::Sqlite(dir) = &place {
-            std::fs::File::create(dir.path().join("test.db")).unwrap();
-        }
-        place
-            .execute("CREATE TABLE {threads} (post VARCHAR(10))")
-            .await;
-        let error = SqlBackend::from_config(place.config()).await.unwrap_err();
-        assert!(
-            error.message().contains("table_prefix"),
-            "{place:?}: {error}"
-        );
-        place
-            .execute("INSERT INTO {threads} VALUES ('still ours')")
-            .await;
-        place.drop().await;
-    }
-}

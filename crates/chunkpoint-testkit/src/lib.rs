@@ -12,6 +12,7 @@
 //!   [`Memory`](chunkpoint_core::Memory) promises. [`engine_suite!`] runs both.
 //! * [`copying`]: whole memories made at random, and compared, for export and import.
 //! * [`model`]: random operations against plain maps; part of the same.
+//! * [`mounted`]: filesystems that get full or cannot be written to.
 //! * [`services`]: real servers to run all of this on.
 //! * [`mod@store_backend_suite`]: one test for each promise of
 //!   [`StoreBackend`](chunkpoint_core::store_backend::StoreBackend), the long-term
@@ -33,6 +34,7 @@ pub mod crash;
 pub mod deterministic;
 pub mod engine_suite;
 pub mod model;
+pub mod mounted;
 pub mod objects;
 mod seeded;
 pub mod services;

@@ -53,8 +53,8 @@ impl Inner {
         alter: &Alter,
         changes: &[(RecordRef, Change)],
     ) -> Result<Vec<Altered>> {
-        transaction!(self, tx, {
-            let locked = self.lock(tx, &alter.thread, Lock::Exclusive).await?;
+        let begin = || self.begin_locked(&alter.thread, Lock::Exclusive);
+        transaction!(self, tx, locked: begin(), {
             let here = locked.life.filter(|(_, there)| *there == alter.incarnation);
             let Some((life, _)) = here else {
                 return Ok(vec![Altered::Gone; changes.len()]);
@@ -124,8 +124,7 @@ async fn set(tx: &mut Tx, life: i64, what: &str, records: &[&RecordRef]) -> Resu
     let template = format!("UPDATE {{checkpoints}} SET {what} WHERE life = ? AND pack {condition}");
     let mut args = args![life];
     args.extend(packs);
-    tx.run(&template, args).await?;
-    Ok(())
+    tx.write(&template, args).await
 }
 
 /// Condemns the packs of records, and removes their writes.
@@ -139,15 +138,14 @@ async fn remove(tx: &mut Tx, life: i64, records: &[&RecordRef], time_ms: u64) ->
     let template = condemn(dialect).replace("pack = ?", &format!("pack {condition}"));
     let mut args = args![time_ms as i64, life];
     args.extend(packs.clone());
-    tx.run(&template, args).await?;
+    tx.write(&template, args).await?;
     let (condition, keys) = among(dialect, records);
     let template = format!(
         "DELETE FROM {{writes}} WHERE life = ? AND (namespace, namespace_hash, id) {condition}"
     );
     let mut args = args![life];
     args.extend(keys);
-    tx.run(&template, args).await?;
-    Ok(())
+    tx.write(&template, args).await
 }
 
 /// A condition that namespace, its hash, and id are those of one of these records.

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use chunkpoint_core::backend::{Base, Commit, Committed, Incarnation, PackId, RecordRef};
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
-use super::insert::{COLUMN_VALUES, COLUMNS, Prepared, Replaced, column_args, insert};
+use super::insert::{COLUMNS, Prepared, Replaced, column_args, column_values, insert};
 use super::read::one_of;
 use super::row::{REFERENCE, reference};
-use super::threads::{Lock, lock_number};
+use super::threads::{BEGINNINGS, Life, Lock, lock_number};
 use crate::backend::{Inner, retrying, transaction};
 use crate::db::Tx;
 use crate::dialect::Dialect;
@@ -45,20 +45,24 @@ impl Inner {
             Some(_) => Lock::Exclusive,
             None => Lock::Shared,
         };
+        let mut beginnings = 0;
         loop {
             let attempt = match self.db.dialect() {
                 Dialect::Postgres => self.call_commit(&prepared, lock).await,
                 Dialect::MySql | Dialect::Sqlite if lock == Lock::Shared => {
-                    match self.insert_commit(&prepared).await? {
-                        Some(incarnation) => Ok(Outcome::Stored(incarnation)),
-                        None => self.run_commit(&prepared, lock).await,
+                    match self.insert_commit(&prepared).await {
+                        Ok(Some(incarnation)) => Ok(Outcome::Stored(incarnation)),
+                        Ok(None) => self.run_commit(&prepared, lock).await,
+                        Err(error) => Err(error),
                     }
                 }
                 _ => self.run_commit(&prepared, lock).await,
             };
             let outcome = match attempt {
-                // Another one put a record of the same name, or the same pack, at once.
-                Err(error) if lock == Lock::Shared && is_duplicate(&error) => {
+                // The record or the pack is there already, or another one put it, or began
+                // the thread, at once.
+                Err(error) if is_duplicate(&error) && beginnings < BEGINNINGS => {
+                    beginnings += 1;
                     Outcome::Again(Lock::Exclusive)
                 }
                 outcome => outcome?,
@@ -111,8 +115,8 @@ impl Inner {
     /// The steps of a commit, statement by statement.
     async fn run_commit(&self, prepared: &Prepared<'_>, lock: Lock) -> Result<Outcome> {
         let commit = prepared.commit;
-        transaction!(self, tx, {
-            let locked = self.lock(tx, &commit.thread, lock).await?;
+        let begin = || self.begin_locked(&commit.thread, lock);
+        transaction!(self, tx, locked: begin(), {
             let found = match locked.life {
                 None => Found::default(),
                 Some((life, _)) => find(tx, life, prepared).await?,
@@ -121,21 +125,17 @@ impl Inner {
                 return Ok(Outcome::Stored(incarnation));
             }
             if let Base::Borrow { incarnation, from } = &commit.base {
-                let Some((life, _)) = locked.life.filter(|(_, there)| there == incarnation) else {
+                if locked.life.is_none_or(|(_, there)| there != *incarnation) {
                     return Ok(Outcome::ParentGone("the thread was deleted".into()));
-                };
-                if let Some(gone) = missing(tx, life, from).await? {
+                }
+                if let Some(gone) = from.iter().find(|from| !found.parents.contains(from)) {
                     return Ok(Outcome::ParentGone(removed(&gone.key.id)));
                 }
             }
-            if let Some(expected) = &commit.expect_latest {
-                let latest = match locked.life {
-                    None => None,
-                    Some((life, _)) => latest(tx, life, prepared).await?,
-                };
-                if latest.as_deref() != expected.as_deref() {
-                    return Ok(Outcome::NotLatest(latest));
-                }
+            if let Some(expected) = &commit.expect_latest
+                && found.latest.as_deref() != expected.as_deref()
+            {
+                return Ok(Outcome::NotLatest(found.latest));
             }
             if found.record.is_some()
                 && lock == Lock::Shared
@@ -144,13 +144,9 @@ impl Inner {
                 return Ok(Outcome::Again(Lock::Exclusive));
             }
             let (life, incarnation) = match (locked.life, &commit.base) {
-                (Some(life), _) => life,
+                (Some((life, incarnation)), _) => (Life::Known(life), incarnation),
                 (None, Base::Root { fresh }) => {
-                    let (life, first) = self.begin_life(tx, &locked.name, *fresh).await?;
-                    if !first {
-                        return Ok(Outcome::Again(lock));
-                    }
-                    life
+                    (self.first_life(tx, &locked.name, *fresh).await?, *fresh)
                 }
                 (None, Base::Borrow { .. }) => {
                     return Ok(Outcome::ParentGone("the thread was deleted".into()));
@@ -163,7 +159,8 @@ impl Inner {
 
     /// The same for what nearly every commit is, in one statement of MySQL or SQLite: a new
     /// record with its chunks beside it, that borrows from few, and finds them there. It
-    /// locks what it reads as the steps do. `None` if it is not so, and nothing was done.
+    /// locks what it reads as the steps do. `None` if it is not so, and a duplicate's error
+    /// if the record or the pack is there; then nothing was done.
     async fn insert_commit(&self, prepared: &Prepared<'_>) -> Result<Option<Incarnation>> {
         let commit = prepared.commit;
         let Base::Borrow { incarnation, from } = &commit.base else {
@@ -181,7 +178,8 @@ impl Inner {
         );
         let mut template = format!(
             "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) \
-             SELECT t.life, {COLUMN_VALUES}{one} FROM {{threads}} t"
+             SELECT t.life, {}{one} FROM {{threads}} t",
+            column_values(dialect)
         );
         let mut args = column_args(prepared, commit.index.parent.clone(), false);
         for (n, record) in from.iter().enumerate() {
@@ -197,11 +195,8 @@ impl Inner {
         template.push_str(dialect.pick("", "", " LOCK IN SHARE MODE"));
         args.extend(Key::new(&commit.thread).indexed());
         args.push(incarnation.0.into());
-        match retrying!(self.db, self.db.change(&template, args.clone()).await) {
-            Ok(inserted) => Ok((inserted == 1).then_some(*incarnation)),
-            Err(error) if is_duplicate(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let inserted = retrying!(self.db, self.db.change(&template, args.clone()).await)?;
+        Ok((inserted == 1).then_some(*incarnation))
     }
 
     /// The same, as one statement.
@@ -316,62 +311,66 @@ struct Found {
     known: bool,
     /// The record of this name.
     record: Option<Replaced>,
+    /// Those of the parents that are.
+    parents: Vec<RecordRef>,
+    /// The latest record's id, where one is expected.
+    latest: Option<String>,
 }
 
+/// The branches of the statement below.
+const PACK: i64 = 0;
+const RECORD: i64 = 1;
+const PARENT: i64 = 2;
+const LATEST: i64 = 3;
+
+/// Looks for all of it with one statement, a branch for each question.
 async fn find(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Found> {
     let commit = prepared.commit;
-    let template = "SELECT c.pack, c.parent_id, c.pinned FROM {checkpoints} c WHERE c.life = ? \
-         AND c.pack = ? \
-         UNION ALL \
-         SELECT c.pack, c.parent_id, c.pinned FROM {checkpoints} c WHERE c.life = ? \
-         AND c.condemned_ms IS NULL AND c.id = ? AND c.namespace = ? AND c.namespace_hash = ?";
+    let select = |n: i64| format!("SELECT {n} AS branch, {REFERENCE}, c.parent_id, c.pinned");
+    let from = "FROM {checkpoints} c WHERE c.life = ?";
+    let mut template = format!(
+        "{} {from} AND c.pack = ? UNION ALL {} {from} AND c.condemned_ms IS NULL AND c.id = ? \
+         AND c.namespace = ? AND c.namespace_hash = ?",
+        select(PACK),
+        select(RECORD)
+    );
     let mut args = args![life, commit.pack.0, life, commit.key.id.clone()];
     args.extend(prepared.namespace.indexed());
+    if let Base::Borrow { from: parents, .. } = &commit.base {
+        let packs: Vec<PackId> = parents.iter().map(|parent| parent.pack).collect();
+        let (condition, packs) = one_of(tx.db().dialect(), &packs);
+        template.push_str(&format!(
+            " UNION ALL {} {from} AND c.condemned_ms IS NULL AND c.pack {condition}",
+            select(PARENT)
+        ));
+        args.extend(args![life]);
+        args.extend(packs);
+    }
+    if commit.expect_latest.is_some() {
+        let (condition, namespace) = super::in_namespace(&commit.key.namespace);
+        template.push_str(&format!(
+            " UNION ALL SELECT * FROM ({} {from} AND c.condemned_ms IS NULL \
+             AND c.hidden = FALSE AND {condition} ORDER BY c.id DESC LIMIT 1) l",
+            select(LATEST)
+        ));
+        args.extend(args![life]);
+        args.extend(namespace);
+    }
     let mut found = Found::default();
-    for row in tx.rows(template, args).await? {
-        let pack = PackId(row.id8(0)?);
-        if pack == commit.pack {
-            found.known = true;
-        } else {
-            found.record = Some(Replaced {
-                pack,
-                parent: row.opt_text(1)?,
-                pinned: row.bool(2)?,
-            });
+    for row in tx.rows(&template, args).await? {
+        let record = reference(&row, 1)?;
+        match row.int(0)? {
+            PACK => found.known = true,
+            PARENT => found.parents.push(record),
+            LATEST => found.latest = Some(record.key.id.to_string()),
+            _ => {
+                found.record = Some(Replaced {
+                    pack: record.pack,
+                    parent: row.opt_text(5)?,
+                    pinned: row.bool(6)?,
+                });
+            }
         }
     }
     Ok(found)
-}
-
-/// The first of these records that is not there with its pack.
-async fn missing<'a>(
-    tx: &mut Tx,
-    life: i64,
-    from: &'a [RecordRef],
-) -> Result<Option<&'a RecordRef>> {
-    let packs: Vec<PackId> = from.iter().map(|from| from.pack).collect();
-    let (condition, packs) = one_of(tx.db().dialect(), &packs);
-    let template = format!(
-        "SELECT {REFERENCE} FROM {{checkpoints}} c \
-         WHERE c.life = ? AND c.condemned_ms IS NULL AND c.pack {condition}"
-    );
-    let mut args = args![life];
-    args.extend(packs);
-    let mut there = Vec::new();
-    for row in tx.rows(&template, args).await? {
-        there.push(reference(&row, 0)?);
-    }
-    Ok(from.iter().find(|from| !there.contains(from)))
-}
-
-async fn latest(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Option<String>> {
-    let (condition, namespace) = super::in_namespace(&prepared.commit.key.namespace);
-    let template = format!(
-        "SELECT c.id FROM {{checkpoints}} c WHERE c.life = ? AND c.condemned_ms IS NULL \
-         AND c.hidden = FALSE AND {condition} ORDER BY c.id DESC LIMIT 1"
-    );
-    let mut args = args![life];
-    args.extend(namespace);
-    let rows = tx.rows(&template, args).await?;
-    rows.first().map(|row| row.text(0)).transpose()
 }

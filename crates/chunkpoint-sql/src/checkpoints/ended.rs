@@ -33,6 +33,14 @@ pub(crate) async fn purge(db: &Db) -> Result<()> {
     }
 }
 
+/// As [`purge_in_background`], where a look finds that there is something to remove.
+pub(crate) async fn purge_leftovers(db: &Db) {
+    let any = db.rows("SELECT life FROM {ended} LIMIT 1", args![]).await;
+    if any.is_ok_and(|rows| !rows.is_empty()) {
+        purge_in_background(db);
+    }
+}
+
 /// As [`purge`], in a task that nobody waits for: what it does not come to is found at
 /// the next opening, and by every reclaim.
 pub(crate) fn purge_in_background(db: &Db) {

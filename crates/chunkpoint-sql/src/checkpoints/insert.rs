@@ -7,8 +7,9 @@ use chunkpoint_core::backend::{Commit, PackId};
 
 use super::metadata::{self, Columns};
 use super::pack::{Layout, Run, lay_out};
+use super::threads::Life;
 use crate::db::Tx;
-use crate::dialect::{Dialect, groups};
+use crate::dialect::Dialect;
 use crate::names::Key;
 use crate::value::{Args, Value, args};
 
@@ -66,7 +67,7 @@ pub(super) struct Replaced {
 /// Adds the rows of a commit, after condemning the record it replaces.
 pub(super) async fn insert(
     tx: &mut Tx,
-    life: i64,
+    life: Life,
     prepared: &Prepared<'_>,
     replaced: Option<Replaced>,
 ) -> Result<()> {
@@ -74,32 +75,42 @@ pub(super) async fn insert(
     let dialect = tx.db().dialect();
     let mut parent = commit.index.parent.clone();
     let mut pinned = false;
+    let (life, life_arg) = life.value();
     if let Some(replaced) = replaced {
-        let condemn = condemn(dialect);
-        let args = args![commit.index.time_ms as i64, life, replaced.pack.0];
-        tx.run(condemn, args).await?;
+        // It is there, so its life is known.
+        let mut args = args![commit.index.time_ms as i64];
+        args.extend(life_arg.clone());
+        args.push(replaced.pack.0.into());
+        tx.write(condemn(dialect), args).await?;
         parent = replaced.parent.map(Into::into);
         pinned = replaced.pinned;
     }
     for runs in batches(&prepared.apart) {
+        let groups = vec![format!("({life},?,?,?,?)"); runs.len()].join(",");
         let template = format!(
-            "INSERT INTO {{chunks}} (life, pack, first, directory, chunks) VALUES {}",
-            groups(runs.len(), 5)
+            "INSERT INTO {{chunks}} (life, pack, first, directory, chunks) VALUES {groups}"
         );
-        let rows = runs.iter().flat_map(|run| {
+        let mut rows = Vec::new();
+        for run in runs {
+            rows.extend(life_arg.clone());
             let (directory, chunks) = (run.directory.clone(), run.chunks.clone());
-            args![life, commit.pack.0, i64::from(run.first), directory, chunks]
-        });
-        tx.run(&template, rows.collect()).await?;
+            rows.extend(args![
+                commit.pack.0,
+                i64::from(run.first),
+                directory,
+                chunks
+            ]);
+        }
+        tx.write(&template, rows).await?;
     }
     let (current, one) = dialect.pick(("", ""), ("", ""), (", current", ", 1"));
+    let values = column_values(dialect);
     let template = format!(
-        "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) VALUES (?, {COLUMN_VALUES}{one})"
+        "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) VALUES ({life}, {values}{one})"
     );
-    let mut args = args![life];
+    let mut args: Args = life_arg.into_iter().collect();
     args.extend(column_args(prepared, parent, pinned));
-    tx.run(&template, args).await?;
-    Ok(())
+    tx.write(&template, args).await
 }
 
 /// The columns of a commit, but its life.
@@ -107,9 +118,14 @@ pub(super) const COLUMNS: &str = "pack, namespace, namespace_rest, namespace_has
      source, step, time_ms, pinned, delta, pack_bytes, chunk_count, metadata, directory, chunks, \
      body, hidden";
 
-/// Their values.
-pub(super) const COLUMN_VALUES: &str =
-    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE";
+/// Their values. MySQL takes no bytes for JSON, and text is bytes there.
+pub(super) fn column_values(dialect: Dialect) -> &'static str {
+    dialect.pick(
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CONVERT(? USING utf8mb4), ?, ?, ?, FALSE",
+    )
+}
 
 /// Their parameters.
 pub(super) fn column_args(prepared: &Prepared<'_>, parent: Option<Arc<str>>, pinned: bool) -> Args {

@@ -28,7 +28,8 @@ use chunkpoint_core::store_backend::StoreBackend;
 use futures::FutureExt;
 use futures::stream::BoxStream;
 
-pub(crate) use self::ended::purge_in_background;
+pub(crate) use self::ended::purge_leftovers;
+pub(crate) use self::read::hot;
 use crate::backend::{Inner, SqlBackend};
 use crate::names::Key;
 use crate::value::Value;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chunkpoint_core::backend::PutWrites;
 use chunkpoint_core::{Error, ErrorKind, Result};
 
-use super::threads::{Lock, lock_number};
+use super::threads::{BEGINNINGS, Life, Lock, lock_number};
 use super::writes::encode;
 use crate::backend::{Inner, retrying, transaction};
 use crate::dialect::Dialect;
@@ -60,24 +60,35 @@ impl Inner {
                 _ => return Ok(()),
             }
         }
-        transaction!(self, tx, {
-            let locked = self.lock(tx, &put.thread, Lock::Exclusive).await?;
-            let (life, _) = match locked.life {
-                Some(life) => life,
-                None => self.begin_life(tx, &locked.name, put.fresh).await?.0,
+        let mut beginnings = 0;
+        loop {
+            match self.run_put_writes(put, &columns).await {
+                // Another one began the thread at once: now it is there.
+                Err(error) if is_duplicate(&error) && beginnings < BEGINNINGS => beginnings += 1,
+                stored => return stored,
+            }
+        }
+    }
+
+    async fn run_put_writes(&self, put: &PutWrites, columns: &Args) -> Result<()> {
+        let begin = || self.begin_locked(&put.thread, Lock::Exclusive);
+        transaction!(self, tx, locked: begin(), {
+            let life = match locked.life {
+                Some((life, _)) => Life::Known(life),
+                None => self.first_life(tx, &locked.name, put.fresh).await?,
             };
+            let (life, life_arg) = life.value();
             let or_not = self.db.dialect().pick(
                 "ON CONFLICT DO NOTHING",
                 "ON CONFLICT DO NOTHING",
                 "ON DUPLICATE KEY UPDATE life = life",
             );
             let template = format!(
-                "INSERT INTO {{writes}} ({COLUMNS}, life) VALUES (?, ?, ?, ?, ?, ?, ?) {or_not}"
+                "INSERT INTO {{writes}} ({COLUMNS}, life) VALUES (?, ?, ?, ?, ?, ?, {life}) {or_not}"
             );
             let mut row = columns.clone();
-            row.push(life.into());
-            tx.run(&template, row).await?;
-            Ok(())
+            row.extend(life_arg);
+            tx.write(&template, row).await
         })
     }
 

@@ -10,7 +10,7 @@ use chunkpoint_core::backend::{ChunkName, Detail, Incarnation, PackId, Pick, Rec
 use super::row::{columns, record};
 use super::{in_namespace, pack};
 use crate::backend::Inner;
-use crate::db::{Db, Tx};
+use crate::db::{Db, Statement, Tx};
 use crate::dialect::Dialect;
 use crate::names::Key;
 use crate::value::{Args, Row, Value, args};
@@ -92,6 +92,28 @@ impl Inner {
     }
 }
 
+/// What loading a thread reads, as the statements of a thread that cannot be: its latest
+/// record, and one chunk or several.
+pub(crate) fn hot(db: &Db) -> Vec<(String, Args)> {
+    let nobody = Key::new("");
+    let latest = Pick::Latest {
+        namespace: "".into(),
+    };
+    let of_chunks = |count: u32| {
+        let wanted: Vec<_> = (0..count).map(|n| (PackId([0; 8]), n)).collect();
+        runs_of(db.dialect(), &nobody, Incarnation([0; 8]), &wanted)
+    };
+    let mut hot = vec![
+        branches(db, &nobody, &[latest], Detail::Writes),
+        of_chunks(1),
+    ];
+    if db.dialect() == Dialect::MySql {
+        // Another statement there.
+        hot.push(of_chunks(2));
+    }
+    hot
+}
+
 /// One branch for each pick; the first column is its number.
 fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, Args) {
     let columns = columns(db.dialect(), detail);
@@ -149,7 +171,10 @@ fn runs_of(
         [head, hash, incarnation.0.into()]
     };
     let mut packs: Vec<PackId> = wanted.iter().map(|(pack, _)| *pack).collect();
-    packs.dedup();
+    // As many places in a statement as there are for chunks, or one array.
+    if dialect != Dialect::MySql {
+        packs.dedup();
+    }
     let (in_packs, packs) = one_of(dialect, &packs);
     let (wanted, wanted_args) = table_of(dialect, wanted);
     let template = format!(
@@ -176,8 +201,7 @@ pub(crate) fn one_of(dialect: Dialect, packs: &[PackId]) -> (String, Args) {
         Dialect::Postgres => ("= ANY(?)".into(), vec![Value::Blobs(bytes.collect())]),
         Dialect::Sqlite | Dialect::MySql => {
             let mut args: Args = bytes.map(Value::from).collect();
-            // Few lengths, so that statements are found prepared.
-            let padded = args.len().next_power_of_two();
+            let padded = dialect.padded(args.len());
             if let Some(last) = args.last().cloned() {
                 args.resize(padded, last);
             }
@@ -203,7 +227,7 @@ fn table_of(dialect: Dialect, wanted: &[(PackId, u32)]) -> (String, Args) {
         .zip(ordinals)
         .flat_map(|(pack, ordinal)| args![pack, ordinal])
         .collect();
-    let padded = wanted.len().next_power_of_two();
+    let padded = dialect.padded(wanted.len());
     while let Some(last) = args
         .len()
         .checked_sub(2)
@@ -216,10 +240,7 @@ fn table_of(dialect: Dialect, wanted: &[(PackId, u32)]) -> (String, Args) {
             "(SELECT column1 AS pack, column2 AS ordinal FROM (VALUES {})) w",
             crate::dialect::groups(padded, 2)
         ),
-        _ => format!(
-            "(SELECT ? AS pack, ? AS ordinal{}) w",
-            " UNION ALL SELECT ?, ?".repeat(padded - 1)
-        ),
+        _ => format!("({}) w", crate::dialect::pairs(padded)),
     };
     (table, args)
 }
@@ -230,15 +251,23 @@ pub(crate) async fn life_of(
     thread: &Key,
     lock: &str,
 ) -> Result<Option<(i64, Incarnation)>> {
+    let (template, args) = life_statement(thread, lock);
+    let rows = tx.rows(&template, args).await?;
+    rows.first().map(life).transpose()
+}
+
+/// The statement that gives it.
+pub(crate) fn life_statement(thread: &Key, lock: &str) -> Statement {
     let template = format!(
         "SELECT t.life, t.incarnation FROM {{threads}} t WHERE t.thread = ? AND \
          t.thread_hash = ?{lock}"
     );
-    let rows = tx.rows(&template, thread.indexed().into()).await?;
-    let life = rows
-        .first()
-        .map(|row| Ok((row.int(0)?, Incarnation(row.id8(1)?))));
-    life.transpose()
+    (template, thread.indexed().into())
+}
+
+/// Reads its row.
+pub(crate) fn life(row: &Row) -> Result<(i64, Incarnation)> {
+    Ok((row.int(0)?, Incarnation(row.id8(1)?)))
 }
 
 /// An id, to be compared: no id holds a NUL, so what comes before one with a NUL in it is

@@ -87,8 +87,8 @@ impl Inner {
                 return Ok(());
             }
             // Looked for once more: a checkpoint may have come.
-            transaction!(self, tx, {
-                let locked = self.lock(tx, thread, Lock::Exclusive).await?;
+            let begin = || self.begin_locked(thread, Lock::Exclusive);
+            transaction!(self, tx, locked: begin(), {
                 if locked.life != Some((life, incarnation)) {
                     return Ok(());
                 }

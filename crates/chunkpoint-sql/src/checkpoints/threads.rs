@@ -4,13 +4,13 @@ use chunkpoint_core::backend::Incarnation;
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
 use super::ended::purge_in_background;
-use super::read::life_of;
+use super::read::{life_of, life_statement};
 use crate::backend::{Inner, transaction};
-use crate::db::Tx;
+use crate::db::{Statement, Tx};
 use crate::dialect::Dialect;
 use crate::error::is_duplicate;
 use crate::names::Key;
-use crate::value::args;
+use crate::value::{Value, args};
 
 /// How a mutation shares its thread with others, until its transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(crate) enum Lock {
     /// With nobody: what is there may change, go, or be counted on.
     Exclusive,
 }
+
+/// How often a mutation looks again after others began its thread, or its record, at once.
+/// Once they did, they are found.
+pub(crate) const BEGINNINGS: u32 = 4;
 
 /// The number of a thread's advisory lock in PostgreSQL. Two threads may have the same;
 /// they wait for each other, then.
@@ -42,56 +46,128 @@ pub(crate) struct Locked {
     pub(crate) life: Option<(i64, Incarnation)>,
 }
 
+/// The life that rows are written for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Life {
+    /// One that is known.
+    Known(i64),
+    /// In MySQL, the one that this transaction begins.
+    Begun,
+}
+
+impl Life {
+    /// How a statement says it, and the parameter that takes.
+    pub(crate) fn value(self) -> (&'static str, Option<Value>) {
+        match self {
+            Self::Known(life) => ("?", Some(life.into())),
+            Self::Begun => ("LAST_INSERT_ID()", None),
+        }
+    }
+}
+
 impl Inner {
-    /// Locks a thread, and says which life it has.
+    /// Begins a transaction that has a thread locked, and says which life it has.
     ///
     /// SQLite has one writer at a time, and needs nothing. PostgreSQL takes an advisory
     /// lock that ends with the transaction; the statements after it see what its last
-    /// holder did. MySQL locks the thread's row; where there is none, the name's place.
-    pub(crate) async fn lock(&self, tx: &mut Tx, thread: &str, lock: Lock) -> Result<Locked> {
-        let dialect = self.db.dialect();
-        if dialect == Dialect::Postgres {
-            let template = match lock {
-                Lock::Shared => "SELECT pg_advisory_xact_lock_shared(?)",
-                Lock::Exclusive => "SELECT pg_advisory_xact_lock(?)",
-            };
-            tx.rows(template, args![lock_number(self, thread)]).await?;
-        }
-        let row_lock = match (dialect, lock) {
-            (Dialect::MySql, Lock::Shared) => " LOCK IN SHARE MODE",
-            (Dialect::MySql, Lock::Exclusive) => " FOR UPDATE",
-            _ => "",
-        };
+    /// holder did. MySQL locks the thread's row; where there is none, nothing.
+    pub(crate) async fn begin_locked(&self, thread: &str, lock: Lock) -> Result<(Tx, Locked)> {
         let name = Key::new(thread);
-        let life = life_of(tx, &name, row_lock).await?;
+        let (locks, life) = self.lock_statements(&name, thread, lock);
+        // An advisory lock answers with a row.
+        let answers = locks.iter().len();
+        let first = locks.into_iter().chain([life]).collect();
+        let (tx, rows) = self.db.begin_with(first).await?;
+        let life = rows.get(answers).map(super::read::life).transpose()?;
+        Ok((tx, Locked { name, life }))
+    }
+
+    /// As [`begin_locked`](Self::begin_locked), in a transaction under way.
+    async fn lock(&self, tx: &mut Tx, thread: &str, lock: Lock) -> Result<Locked> {
+        let name = Key::new(thread);
+        let (locks, (template, args)) = self.lock_statements(&name, thread, lock);
+        if let Some((template, args)) = locks {
+            tx.rows(&template, args).await?;
+        }
+        let rows = tx.rows(&template, args).await?;
+        let life = rows.first().map(super::read::life).transpose()?;
         Ok(Locked { name, life })
     }
 
-    /// Begins a life of a thread that has none; if another one did meanwhile, that one,
-    /// and false.
+    /// What locks a thread, if that is a statement of its own, and what finds its life.
+    fn lock_statements(
+        &self,
+        name: &Key,
+        thread: &str,
+        lock: Lock,
+    ) -> (Option<Statement>, Statement) {
+        let alone = lock == Lock::Exclusive;
+        let of_rows = if alone {
+            " FOR UPDATE"
+        } else {
+            " LOCK IN SHARE MODE"
+        };
+        let row_lock = self.db.dialect().pick("", "", of_rows);
+        let advisory = if alone {
+            "SELECT pg_advisory_xact_lock(?)"
+        } else {
+            "SELECT pg_advisory_xact_lock_shared(?)"
+        };
+        let locks = (self.db.dialect() == Dialect::Postgres)
+            .then(|| (advisory.to_owned(), args![lock_number(self, thread)]));
+        (locks, life_statement(name, row_lock))
+    }
+
+    /// Begins the life of a thread that has none, for rows that follow in the same
+    /// transaction.
     ///
-    /// In MySQL no lock is held on a name that has no row: who comes second has checked
-    /// what it checked without a lock, and has to begin again.
-    pub(crate) async fn begin_life(
+    /// In MySQL no lock is held on a name that has no row: another one may come first, and
+    /// then the end of the transaction finds a duplicate.
+    pub(crate) async fn first_life(
         &self,
         tx: &mut Tx,
         name: &Key,
         fresh: Incarnation,
-    ) -> Result<((i64, Incarnation), bool)> {
-        let dialect = self.db.dialect();
+    ) -> Result<Life> {
+        if self.db.dialect() == Dialect::MySql {
+            let (template, args) = self.thread_row(name, fresh);
+            tx.write(&template, args).await?;
+            return Ok(Life::Begun);
+        }
+        let ((life, _), _) = self.begin_life(tx, name, fresh).await?;
+        Ok(Life::Known(life))
+    }
+
+    /// The statement that adds a thread's row.
+    fn thread_row(&self, name: &Key, fresh: Incarnation) -> Statement {
         // In MySQL, a duplicate is an error that leaves the transaction as it is.
-        let or_not = dialect.pick("ON CONFLICT DO NOTHING", "ON CONFLICT DO NOTHING", "");
+        let or_not = "ON CONFLICT DO NOTHING";
+        let or_not = self.db.dialect().pick(or_not, or_not, "");
         let template = format!(
             "INSERT INTO {{threads}} (thread, thread_rest, thread_hash, incarnation) \
              VALUES (?, ?, ?, ?) {or_not}"
         );
         let [head, hash] = name.indexed();
-        let row = vec![head, name.rest.clone().into(), hash, fresh.0.into()];
+        (
+            template,
+            vec![head, name.rest.clone().into(), hash, fresh.0.into()],
+        )
+    }
+
+    /// Begins a life of a thread that has none; if another one did meanwhile, as may be in
+    /// MySQL, that one, and false.
+    async fn begin_life(
+        &self,
+        tx: &mut Tx,
+        name: &Key,
+        fresh: Incarnation,
+    ) -> Result<((i64, Incarnation), bool)> {
+        let (template, row) = self.thread_row(name, fresh);
         let first = match tx.run(&template, row).await {
             Err(error) if is_duplicate(&error) => false,
             inserted => inserted? == 1,
         };
-        let row_lock = dialect.pick("", "", " FOR UPDATE");
+        let row_lock = self.db.dialect().pick("", "", " FOR UPDATE");
         let life = life_of(tx, name, row_lock)
             .await?
             .ok_or_else(|| Error::new(ErrorKind::Other, "a thread that was begun is not there"))?;
@@ -99,14 +175,14 @@ impl Inner {
     }
 
     pub(crate) async fn delete_thread(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
-        let ended = transaction!(self, tx, {
-            let locked = self.lock(tx, thread, Lock::Exclusive).await?;
+        let begin = || self.begin_locked(thread, Lock::Exclusive);
+        let ended = transaction!(self, tx, locked: begin(), {
             let Some((life, _)) = locked.life.filter(|(_, there)| *there == incarnation) else {
                 return Ok(false);
             };
-            tx.run("INSERT INTO {ended} (life) VALUES (?)", args![life])
+            tx.write("INSERT INTO {ended} (life) VALUES (?)", args![life])
                 .await?;
-            tx.run("DELETE FROM {threads} WHERE life = ?", args![life])
+            tx.write("DELETE FROM {threads} WHERE life = ?", args![life])
                 .await?;
             Ok(true)
         })?;
@@ -168,7 +244,7 @@ impl Inner {
                     "INSERT INTO {table} (life, {columns}) \
                      SELECT ?, {columns} FROM {table} WHERE life = ?{order}"
                 );
-                tx.run(&template, args![life, from]).await?;
+                tx.write(&template, args![life, from]).await?;
             }
             Ok(())
         })

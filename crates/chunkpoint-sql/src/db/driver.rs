@@ -9,6 +9,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, Database, Executor, IntoArguments};
 
 use super::lease::Lease;
 use super::literal;
+use crate::dialect::Dialect;
 use crate::value::{Args, Row, Value};
 
 /// How statements are sent.
@@ -18,7 +19,7 @@ pub(crate) enum How {
     Prepared,
     /// Prepared each time.
     Unprepared,
-    /// As text with the parameters in it; see [`literal`].
+    /// As text with the parameters in it; see [`literal`]. PostgreSQL only.
     Literal,
 }
 
@@ -142,7 +143,7 @@ where
         how: How,
     ) -> sqlx::Result<BoxStream<'_, sqlx::Result<Row>>> {
         let rows = if how == How::Literal {
-            let text = literal::fill(text, &args);
+            let text = literal::fill(Dialect::Postgres, text, &args);
             sqlx::raw_sql(AssertSqlSafe(text)).fetch(self.connection())
         } else {
             let bound = DB::bind(args).map_err(sqlx::Error::Encode)?;
@@ -177,7 +178,7 @@ where
         how: How,
     ) -> sqlx::Result<(u64, u64)> {
         let result = if how == How::Literal {
-            let text = literal::fill(text, &args);
+            let text = literal::fill(Dialect::Postgres, text, &args);
             let run = sqlx::raw_sql(AssertSqlSafe(text)).execute(self.connection());
             run.await?
         } else {
@@ -187,6 +188,12 @@ where
             query.execute(self.connection()).await?
         };
         Ok((DB::changed(&result), DB::noted(&result)))
+    }
+
+    /// Runs statements without parameters, as they stand, and gives all their rows.
+    pub(super) async fn script_rows(&mut self, text: String) -> sqlx::Result<Vec<Row>> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch(self.connection());
+        rows.map_ok(DB::row).try_collect().await
     }
 
     /// Runs statements without parameters, as they stand.

@@ -4,15 +4,17 @@
 //! is a round trip more for every call. So connections that are known to be clean wait
 //! here instead, and only those that are not go back.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::{Connection as _, Database, Pool};
+use sqlx::{Connection as _, Database, Executor, IntoArguments, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::driver::{Driver, How};
 use crate::config::SqlConfig;
 use crate::error::is_lost;
+use crate::value::Args;
 
 /// A connection that has waited so long is asked whether it is still there.
 const TRUSTED: Duration = Duration::from_secs(30);
@@ -39,6 +41,9 @@ pub(crate) struct Leases<DB: Database> {
     timeout: Duration,
     /// Whether the pool is ours alone. What others use too is given back at once.
     ours: bool,
+    /// Reads that each new connection does once before it is used, so that it has them
+    /// prepared. There are none until the tables are there.
+    hot: OnceLock<Vec<(Arc<str>, Args)>>,
 }
 
 impl<DB: Database> Leases<DB> {
@@ -52,6 +57,7 @@ impl<DB: Database> Leases<DB> {
             )),
             timeout: options.get_acquire_timeout(),
             ours,
+            hot: OnceLock::new(),
             pool,
         })
     }
@@ -63,34 +69,6 @@ impl<DB: Database> Leases<DB> {
 
     fn waiting(&self) -> MutexGuard<'_, Vec<(PoolConnection<DB>, Instant)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a connection.
-    ///
-    /// # Errors
-    /// `PoolTimedOut` if none is free in time, `PoolClosed` after `close`, and what
-    /// connecting reports.
-    pub(crate) async fn take(self: &Arc<Self>) -> sqlx::Result<Lease<DB>> {
-        let permit = self.permits.clone().acquire_owned();
-        let permit = tokio::time::timeout(self.timeout, permit).await;
-        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        let connection = loop {
-            // Not in the condition: the guard would be held across the ping.
-            let next = self.waiting().pop();
-            let Some((mut connection, since)) = next else {
-                break self.pool.acquire().await?;
-            };
-            if since.elapsed() < TRUSTED || connection.ping().await.is_ok() {
-                break connection;
-            }
-            drop(connection.detach());
-        };
-        Ok(Lease {
-            connection: Some(connection),
-            leases: self.clone(),
-            _permit: permit,
-        })
     }
 
     /// Closes the connections that wait: one was lost, and they are likely to be as well.
@@ -117,6 +95,82 @@ impl<DB: Database> Leases<DB> {
         self.holds.close();
         self.waiting().clear();
         self.pool.close().await;
+    }
+}
+
+impl<DB> Leases<DB>
+where
+    DB: Driver,
+    DB::Arguments: IntoArguments<DB> + 'static,
+    for<'e> &'e mut DB::Connection: Executor<'e, Database = DB>,
+{
+    /// Takes a connection.
+    ///
+    /// # Errors
+    /// `PoolTimedOut` if none is free in time, `PoolClosed` after `close`, and what
+    /// connecting reports.
+    pub(crate) async fn take(self: &Arc<Self>) -> sqlx::Result<Lease<DB>> {
+        let permit = self.permits.clone().acquire_owned();
+        let permit = tokio::time::timeout(self.timeout, permit).await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
+        let mut is_new = false;
+        let connection = loop {
+            // Not in the condition: the guard would be held across the ping.
+            let next = self.waiting().pop();
+            let Some((mut connection, since)) = next else {
+                is_new = true;
+                break self.pool.acquire().await?;
+            };
+            if since.elapsed() < TRUSTED || connection.ping().await.is_ok() {
+                break connection;
+            }
+            drop(connection.detach());
+        };
+        let mut lease = Lease {
+            connection: Some(connection),
+            leases: self.clone(),
+            _permit: permit,
+        };
+        // One that is not ours may have been used before, and is soon given back.
+        if is_new && self.ours {
+            lease.warm_up().await?;
+        }
+        Ok(lease)
+    }
+
+    /// Says which reads each connection does before it is used, and has one do them.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(super) async fn prepare(self: &Arc<Self>, hot: Vec<(Arc<str>, Args)>) -> sqlx::Result<()> {
+        if self.ours && self.hot.set(hot).is_ok() {
+            // The one that waits has set up the tables.
+            let mut lease = self.take().await?;
+            let warm = lease.warm_up().await;
+            lease.give_back(warm)?;
+        }
+        Ok(())
+    }
+}
+
+impl<DB> Lease<DB>
+where
+    DB: Driver,
+    DB::Arguments: IntoArguments<DB> + 'static,
+    for<'e> &'e mut DB::Connection: Executor<'e, Database = DB>,
+{
+    /// Does the reads that it should have prepared.
+    async fn warm_up(&mut self) -> sqlx::Result<()> {
+        let leases = self.leases.clone();
+        for (text, args) in leases.hot.get().into_iter().flatten() {
+            match self.rows(text, args.clone(), How::Prepared).await {
+                Err(error) if is_lost(&error) => return Err(error),
+                // Who does the read in earnest learns what is wrong with it.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,16 +2,54 @@
 //!
 //! PgBouncer in transaction mode may give every statement another server connection,
 //! and the driver prepares a statement in one round trip and runs it in the next. So
-//! through it, statements go as text. Nothing of a parameter stands in that text but
-//! decimal and hexadecimal digits, which end no literal, whatever the ids hold.
+//! through it, statements go as text. Several statements in one round trip are text as
+//! well, on PostgreSQL and MySQL. Nothing of a parameter stands in that text but decimal and
+//! hexadecimal digits, which end no literal, whatever the ids hold.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::dialect::Dialect;
 use crate::value::{Args, Value};
 
-/// Puts the parameters where the text has `$1`, `$2`, ….
-pub(super) fn fill(text: &Arc<str>, args: &Args) -> String {
+/// Puts the parameters where the text has them: at `?` in MySQL, at `$1`, `$2`, … in
+/// PostgreSQL. SQLite has no use for it.
+pub(crate) fn fill(dialect: Dialect, text: &Arc<str>, args: &Args) -> String {
+    match dialect {
+        Dialect::MySql => fill_in_order(text, args),
+        Dialect::Postgres | Dialect::Sqlite => fill_by_number(text, args),
+    }
+}
+
+fn fill_in_order(text: &str, args: &Args) -> String {
+    let mut out = String::with_capacity(text.len() + 64 * args.len());
+    let mut args = args.iter();
+    for (n, part) in text.split('?').enumerate() {
+        if n > 0 {
+            match args.next() {
+                Some(value) => literal_of_mysql(&mut out, value),
+                None => out.push('?'),
+            }
+        }
+        out.push_str(part);
+    }
+    out
+}
+
+fn literal_of_mysql(out: &mut String, value: &Value) {
+    match value {
+        // Where a number of rows is meant, a number in brackets is none.
+        Value::Int(Some(value @ 0..)) => push(out, format_args!("{value}")),
+        Value::Int(Some(value)) => push(out, format_args!("({value})")),
+        Value::Bool(value) => push(out, format_args!("{value}")),
+        Value::Text(Some(value)) => quoted(out, "X'", value.as_bytes(), "'"),
+        Value::Bytes(Some(value)) => quoted(out, "X'", value, "'"),
+        // There are no arrays, as where parameters are bound.
+        _ => out.push_str("NULL"),
+    }
+}
+
+fn fill_by_number(text: &str, args: &Args) -> String {
     let mut parts = text.split('$');
     let mut out = String::with_capacity(text.len() + 64 * args.len());
     out.push_str(parts.next().unwrap_or_default());
@@ -63,14 +101,19 @@ fn text(out: &mut String, value: &str) {
 }
 
 fn bytes(out: &mut String, value: &[u8]) {
+    quoted(out, "decode('", value, "','hex')");
+}
+
+/// Bytes as hexadecimal digits.
+fn quoted(out: &mut String, before: &str, value: &[u8], after: &str) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.reserve(2 * value.len() + 16);
-    out.push_str("decode('");
+    out.reserve(2 * value.len() + before.len() + after.len());
+    out.push_str(before);
     for byte in value {
         out.push(DIGITS[usize::from(byte >> 4)] as char);
         out.push(DIGITS[usize::from(byte & 15)] as char);
     }
-    out.push_str("','hex')");
+    out.push_str(after);
 }
 
 fn array<T>(out: &mut String, of: &str, values: &[T], one: impl Fn(&mut String, &T)) {
@@ -94,7 +137,14 @@ mod tests {
         let evil = "');DROP TABLE x;--$1\\";
         let mut args = args![evil, -7_i64, Option::<i64>::None];
         args.push(Value::Texts(vec![evil.into()]));
-        let filled = fill(&"SELECT $1, $2, $3, $4, $9".into(), &args);
+        let text = "SELECT ?, ?, ?, ?".into();
+        let filled = fill(Dialect::MySql, &text, &args[..3].to_vec());
+        assert_eq!(
+            filled,
+            "SELECT X'27293b44524f50205441424c4520783b2d2d24315c', (-7), NULL, ?"
+        );
+        let text = "SELECT $1, $2, $3, $4, $9".into();
+        let filled = fill(Dialect::Postgres, &text, &args);
         assert!(
             !filled.contains("DROP") && !filled.contains('\\'),
             "{filled}"
@@ -105,7 +155,11 @@ mod tests {
         );
         assert!(filled.ends_with("]::text[], $9"), "{filled}");
         assert_eq!(
-            fill(&"$1".into(), &args![[0xab_u8, 0, 1, 2, 3, 4, 5, 6]]),
+            fill(
+                Dialect::Postgres,
+                &"$1".into(),
+                &args![[0xab_u8, 0, 1, 2, 3, 4, 5, 6]]
+            ),
             "decode('ab00010203040506','hex')"
         );
     }

@@ -5,7 +5,7 @@
 
 mod driver;
 mod lease;
-mod literal;
+pub(crate) mod literal;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
@@ -22,7 +22,7 @@ use chunkpoint_core::{Error, Result};
 
 pub(crate) use self::driver::How;
 pub(crate) use self::lease::{Hold, Leases};
-pub(crate) use self::tx::Tx;
+pub(crate) use self::tx::{Statement, Tx};
 use crate::dialect::{Dialect, Sql};
 use crate::error::{Stage, from_sqlx, is_lost};
 use crate::value::{Args, Row};
@@ -48,6 +48,9 @@ pub(crate) struct Db {
     sql: Arc<Sql>,
     pools: Pools,
     how: How,
+    /// What was run, for tests that look at its plans.
+    #[cfg(test)]
+    seen: Arc<std::sync::Mutex<Vec<Statement>>>,
 }
 
 /// Runs an expression with `$leases` being those that read (or write).
@@ -65,7 +68,31 @@ macro_rules! with_leases {
 }
 impl Db {
     pub(crate) fn new(sql: Arc<Sql>, pools: Pools, how: How) -> Self {
-        Self { sql, pools, how }
+        Self {
+            sql,
+            pools,
+            how,
+            #[cfg(test)]
+            seen: Arc::default(),
+        }
+    }
+
+    /// The text of a statement that is about to run.
+    fn text_of(&self, template: &str, args: &Args) -> Arc<str> {
+        #[cfg(test)]
+        if let Ok(mut seen) = self.seen.lock() {
+            seen.push((template.to_owned(), args.clone()));
+        }
+        #[cfg(not(test))]
+        let _ = args;
+        self.sql.text(template)
+    }
+
+    /// What was run since the last time.
+    #[cfg(test)]
+    pub(crate) fn seen(&self) -> Vec<Statement> {
+        let seen = self.seen.lock();
+        seen.map_or_else(|_| Vec::new(), |mut seen| std::mem::take(&mut *seen))
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -84,7 +111,7 @@ impl Db {
     /// Reads with one statement. A connection that turns out to be lost, as after a
     /// restart of the server, is replaced once.
     pub(crate) async fn rows(&self, template: &str, args: Args) -> Result<Vec<Row>> {
-        let text = self.sql.text(template);
+        let text = self.text_of(template, &args);
         match self.rows_once(&text, args.clone()).await {
             Err(error) if is_lost(&error) => {
                 tracing::debug!(%error, "a connection was lost; trying another one");
@@ -106,7 +133,7 @@ impl Db {
     /// Changes something with one statement, which is its own transaction, and gives
     /// its rows.
     pub(crate) async fn call(&self, template: &str, args: Args) -> Result<Vec<Row>> {
-        let text = self.sql.text(template);
+        let text = self.text_of(template, &args);
         with_leases!(&self.pools, writer, leases => {
             let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
             let rows = lease.rows(&text, args, self.how).await;
@@ -123,7 +150,7 @@ impl Db {
     /// As [`change`](Self::change), and tells the *last inserted id* as well, which a
     /// statement of MySQL can set.
     pub(crate) async fn noting(&self, template: &str, args: Args) -> Result<(u64, u64)> {
-        let text = self.sql.text(template);
+        let text = self.text_of(template, &args);
         with_leases!(&self.pools, writer, leases => {
             let mut lease = leases.take().await.map_err(|e| self.error(Stage::Before, e))?;
             let changed = lease.change(&text, args, self.how).await;
@@ -134,12 +161,18 @@ impl Db {
     /// Begins a transaction that changes something. Each of its statements sees what
     /// others have committed by then.
     pub(crate) async fn begin(&self) -> Result<Tx> {
+        self.begin_with(Vec::new()).await.map(|(tx, _)| tx)
+    }
+
+    /// As [`begin`](Self::begin), and runs the first statements: in the same round trip.
+    /// Gives the rows of all of them.
+    pub(crate) async fn begin_with(&self, first: Vec<Statement>) -> Result<(Tx, Vec<Row>)> {
         let begin = self.dialect().pick(
             "BEGIN IMMEDIATE",
             "BEGIN ISOLATION LEVEL READ COMMITTED",
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION",
         );
-        Tx::begin(self, Side::Writes, begin).await
+        Tx::begin(self, Side::Writes, begin, first).await
     }
 
     /// Begins a transaction that only reads, all of its statements at one moment.
@@ -150,7 +183,23 @@ impl Db {
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
              START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
         );
-        Tx::begin(self, Side::Reads, begin).await
+        let begun = Tx::begin(self, Side::Reads, begin, Vec::new()).await;
+        begun.map(|(tx, _)| tx)
+    }
+
+    /// Has every connection do these reads before it is first used: the driver prepares a
+    /// statement in a round trip of its own, which then no caller waits for. SQLite has no
+    /// round trips.
+    pub(crate) async fn prepare(&self, hot: Vec<(String, Args)>) -> Result<()> {
+        if self.how != How::Prepared || self.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let hot = hot.into_iter();
+        let hot = hot
+            .map(|(template, args)| (self.sql.text(&template), args))
+            .collect();
+        let prepared = with_leases!(&self.pools, readers, leases => leases.prepare(hot).await);
+        prepared.map_err(|error| self.error(Stage::Before, error))
     }
 
     /// Asks to hold a connection for as long as what this gives is kept.

@@ -109,3 +109,43 @@ fn synchronous(durability: Durability) -> Result<SqliteSynchronous> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::Row as _;
+
+    /// The connection that writes syncs as the setting says, and so does each that reads.
+    #[tokio::test]
+    async fn the_durability_that_was_asked_for_is_set() {
+        let dir = tempfile::tempdir().unwrap();
+        for (durability, synchronous) in [
+            (Durability::Disk, "2"),
+            (Durability::Process, "1"),
+            (Durability::Buffered, "0"),
+        ] {
+            let mut config = SqlConfig::new(format!("sqlite://{}/a.db", dir.path().display()));
+            config.durability = durability;
+            let (pools, ..) = connect(&config).await.unwrap();
+            let Pools::Sqlite { readers, writer } = pools else {
+                panic!("it is SQLite");
+            };
+            for leases in [readers, writer] {
+                let mut lease = leases.take().await.unwrap();
+                for (pragma, expected) in [("synchronous", synchronous), ("journal_mode", "wal")] {
+                    let value = sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA {pragma}")));
+                    let row = value.fetch_one(lease.connection()).await.unwrap();
+                    let found: String = match row.try_get::<i64, _>(0) {
+                        Ok(number) => number.to_string(),
+                        Err(_) => row.get(0),
+                    };
+                    assert_eq!(found, expected, "{pragma} for {durability:?}");
+                }
+                drop(lease);
+                leases.close().await;
+            }
+        }
+        let error = synchronous(Durability::Replicated).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+}

@@ -26,6 +26,25 @@ const MIGRATIONS: &[[&str; 3]] = &[
     ],
 ];
 
+/// What each of these steps makes, and a column by which it is told from another program's
+/// table of that name.
+const MADE: &[&[(&str, &str)]] = &[
+    &[
+        ("threads", "thread_hash"),
+        ("ended", "life"),
+        ("checkpoints", "namespace_hash"),
+        ("chunks", "directory"),
+        ("writes", "write_id"),
+        ("history", "pack_bytes"),
+    ],
+    &[
+        ("items", "path_hash"),
+        ("item_packs", "unlisted_ms"),
+        ("item_chunks", "ordinal"),
+        ("store", "expires"),
+    ],
+];
+
 /// The newest version.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 
@@ -42,7 +61,9 @@ impl Dialect {
         self.pick(
             "CREATE TABLE IF NOT EXISTS {schema_version} (version INTEGER NOT NULL) STRICT",
             "CREATE TABLE IF NOT EXISTS {schema_version} (version BIGINT NOT NULL)",
-            "CREATE TABLE IF NOT EXISTS {schema_version} (version BIGINT NOT NULL) ENGINE = InnoDB",
+            // Some servers take no table without a primary key (`sql_require_primary_key`).
+            "CREATE TABLE IF NOT EXISTS {schema_version} (version BIGINT NOT NULL PRIMARY KEY) \
+             ENGINE = InnoDB",
         )
     }
 }
@@ -109,16 +130,27 @@ pub(crate) async fn set_up(db: &Db, setup: Setup) -> Result<()> {
 /// What is missing is no error, here.
 fn found(version: Result<Option<i64>>) -> Result<Option<i64>> {
     match version {
-        Err(error) if error.message().contains("not there or not ours") => Ok(None),
-        Err(error) if is_missing_in_sqlite(&error) => Ok(None),
+        Err(error) if is_missing(&error) => Ok(None),
         other => other,
     }
 }
 
-/// SQLite has no code of its own for a table that is not there.
-fn is_missing_in_sqlite(error: &Error) -> bool {
+/// Whether a table or a column of it is not there.
+fn is_missing(error: &Error) -> bool {
+    // SQLite has no code of its own for that.
     let source = std::error::Error::source(error).map(ToString::to_string);
-    source.is_some_and(|source| source.contains("no such table"))
+    let source = source.unwrap_or_default();
+    error.message().contains("not there or not ours")
+        || ["no such table", "no such column"]
+            .iter()
+            .any(|what| source.contains(what))
+}
+
+fn foreign(place: &Place, name: &str) -> Error {
+    let name = place.fill(&format!("{{{name}}}"));
+    let message =
+        format!("there is a table {name} already, of another program; choose another table_prefix");
+    Error::new(ErrorKind::Unavailable, message).retryable(false)
 }
 
 async fn version(db: &Db) -> Result<Option<i64>> {
@@ -142,23 +174,26 @@ async fn migrate(tx: &mut Tx) -> Result<()> {
                 .await?;
         }
     }
+    if dialect == Dialect::MySql {
+        // What is made here is not undone, and ours are told from others at any time.
+        refuse_foreign(tx, 0).await?;
+    }
     tx.script(&place.fill(dialect.version_table())).await?;
-    let rows = tx
+    let rows = match tx
         .rows("SELECT version FROM {schema_version}", args![])
-        .await?;
+        .await
+    {
+        Err(error) if is_missing(&error) => return Err(foreign(&place, "schema_version")),
+        rows => rows?,
+    };
     let there = rows.first().map(|row| row.int(0)).transpose()?;
     if let Some(version) = there.filter(|version| *version > VERSION) {
         return Err(newer(version));
     }
-    if there.is_none() && is_foreign(tx).await? {
-        return Err(Error::new(
-            ErrorKind::Unavailable,
-            "there are tables of these names already, of another program; choose another \
-             table_prefix",
-        )
-        .retryable(false));
-    }
     let done = usize::try_from(there.unwrap_or(0)).unwrap_or(0);
+    if dialect != Dialect::MySql {
+        refuse_foreign(tx, done).await?;
+    }
     for step in MIGRATIONS.iter().skip(done) {
         tx.script(&place.fill(dialect.of(step))).await?;
     }
@@ -170,11 +205,22 @@ async fn migrate(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
+/// Fails if another program has tables of the names of those that are still to be made.
+async fn refuse_foreign(tx: &mut Tx, done: usize) -> Result<()> {
+    let place = tx.db().sql().place().clone();
+    for (name, column) in MADE[done.min(MADE.len())..].concat() {
+        if is_foreign(tx, name, column).await? {
+            return Err(foreign(&place, name));
+        }
+    }
+    Ok(())
+}
+
 /// Whether a table of ours, that is not there yet, is there as another one's. In MySQL it
 /// may be ours: a migration that was stopped has left it.
-async fn is_foreign(tx: &mut Tx) -> Result<bool> {
+async fn is_foreign(tx: &mut Tx, name: &str, column: &str) -> Result<bool> {
     let db = tx.db().clone();
-    let table = db.sql().place().fill("{threads}");
+    let table = db.sql().place().fill(&format!("{{{name}}}"));
     let count = match db.dialect() {
         Dialect::Sqlite => "SELECT COUNT(*) FROM sqlite_master WHERE name = ?",
         Dialect::Postgres => {
@@ -185,10 +231,14 @@ async fn is_foreign(tx: &mut Tx) -> Result<bool> {
             "SELECT COUNT(*) FROM information_schema.tables t \
              WHERE t.table_schema = DATABASE() AND t.table_name = ? AND NOT EXISTS \
              (SELECT 1 FROM information_schema.columns c WHERE c.table_schema = t.table_schema \
-             AND c.table_name = t.table_name AND c.column_name = 'thread_hash')"
+             AND c.table_name = t.table_name AND c.column_name = ?)"
         }
     };
-    let rows = tx.rows(count, args![&*table]).await?;
+    let mut args = args![&*table];
+    if db.dialect() == Dialect::MySql {
+        args.extend(args![column]);
+    }
+    let rows = tx.rows(count, args).await?;
     Ok(rows.first().map_or(Ok(0), |row| row.int(0))? > 0)
 }
 

@@ -63,6 +63,12 @@ fn json(dialect: Dialect) -> &'static str {
     dialect.pick("?", "?::jsonb", "CONVERT(? USING utf8mb4)")
 }
 
+/// A write id that a parameter is. In MySQL the type of a parameter beside functions is text,
+/// unless it is said.
+fn write_id(dialect: Dialect) -> &'static str {
+    dialect.pick("?", "?", "CAST(? AS BINARY(8))")
+}
+
 /// Everything but the packs, which are none before and after, and when it was created.
 fn version(dialect: Dialect, created: &str) -> String {
     format!(
@@ -70,9 +76,9 @@ fn version(dialect: Dialect, created: &str) -> String {
          expires_ms = ?, value = {}, body = ?{created} \
          WHERE path = ? AND path_hash = ? AND path_rest = ? AND version = ? \
          AND (expires_ms IS NULL OR expires_ms > ?) AND length(packs) = 0 AND {}",
-        recalled(dialect, "?", ""),
+        recalled(dialect, write_id(dialect), ""),
         json(dialect),
-        forgotten("?", "")
+        forgotten(write_id(dialect), "")
     )
 }
 

@@ -129,7 +129,7 @@ async fn insert(tx: &mut Tx, rows: &[Args], conflict: &str) -> Result<()> {
 fn fitting(rows: &[Args]) -> usize {
     let mut bytes = 0;
     let fit = rows.iter().take_while(|row| {
-        bytes += row.iter().map(size).sum::<usize>();
+        bytes += row.iter().map(Value::size).sum::<usize>();
         bytes <= BYTES
     });
     let fit = fit.count();
@@ -137,14 +137,6 @@ fn fitting(rows: &[Args]) -> usize {
         0..=16 => fit.max(1),
         17..=63 => 1 << fit.ilog2(),
         _ => 64,
-    }
-}
-
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => text.as_ref().map_or(0, |text| text.len()),
-        Value::Bytes(bytes) => bytes.as_ref().map_or(0, Bytes::len),
-        _ => 8,
     }
 }
 

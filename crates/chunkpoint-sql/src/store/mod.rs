@@ -10,6 +10,8 @@ mod row;
 mod scan;
 mod sweep;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chunkpoint_core::Result;
@@ -18,9 +20,10 @@ use chunkpoint_core::store_backend::{
     Changed, ItemChange, ItemKey, ItemRow, ListNamespaces, Namespace, ScanItems, StoreBackend,
     SweepItems, SweptItems,
 };
+use futures::FutureExt;
 use futures::stream::{BoxStream, TryStreamExt};
 
-use crate::backend::{SqlBackend, to_its_end};
+use crate::backend::{Inner, SqlBackend};
 
 #[async_trait]
 impl StoreBackend for SqlBackend {
@@ -29,26 +32,26 @@ impl StoreBackend for SqlBackend {
     }
 
     async fn items(&self, keys: &[ItemKey]) -> Result<Vec<Option<ItemRow>>> {
-        let read = self.open()?.items(keys).await;
+        let inner = self.settled_items(|item| keys.contains(item)).await?;
+        let read = inner.items(keys).await;
         read.map_err(|error| error.operation("items"))
     }
 
     async fn item_chunks(&self, key: &ItemKey, names: &[ChunkName]) -> Result<Vec<Option<Bytes>>> {
-        let read = self.open()?.item_chunks(key, names).await;
+        let inner = self.settled_items(|item| item == key).await?;
+        let read = inner.item_chunks(key, names).await;
         read.map_err(|error| error.operation("item_chunks"))
     }
 
     async fn change_items(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<Changed>>> {
-        let inner = self.open()?;
-        to_its_end(
-            "change_items",
-            async move { inner.change_items(changes).await },
-        )
-        .await
+        let items = changes.iter().map(|change| change.key().clone()).collect();
+        let work = |inner: Arc<Inner>| async move { inner.change_items(changes).await }.boxed();
+        self.mutate_items("change_items", items, work).await
     }
 
     async fn scan(&self, query: ScanItems) -> Result<BoxStream<'static, Result<ItemRow>>> {
-        let rows = self.open()?.scan(&query);
+        let below = |item: &ItemKey| item.namespace.starts_with(&query.prefix);
+        let rows = self.settled_items(below).await?.scan(&query);
         Ok(Box::pin(rows.map_err(|error| error.operation("scan"))))
     }
 
@@ -56,15 +59,18 @@ impl StoreBackend for SqlBackend {
         &self,
         query: ListNamespaces,
     ) -> Result<BoxStream<'static, Result<Namespace>>> {
-        let listed = self.open()?.namespaces(&query);
+        let below = |item: &ItemKey| item.namespace.starts_with(&query.prefix);
+        let listed = self.settled_items(below).await?.namespaces(&query);
         Ok(Box::pin(
             listed.map_err(|error| error.operation("namespaces")),
         ))
     }
 
     async fn sweep(&self, sweep: SweepItems) -> Result<SweptItems> {
-        let inner = self.open()?;
-        to_its_end("sweep", async move { inner.sweep(sweep).await }).await
+        // It names no item, and nobody has to wait for one that lost its caller: whenever
+        // it takes a row, it looks whether that is due still.
+        let work = |inner: Arc<Inner>| async move { inner.sweep(sweep).await }.boxed();
+        self.mutate_items("sweep", [].into(), work).await
     }
 
     async fn close_store(&self) -> Result<()> {

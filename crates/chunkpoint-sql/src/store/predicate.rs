@@ -87,6 +87,10 @@ impl Writer {
                 "i.value @> ?::jsonb".into()
             }
             Dialect::MySql => {
+                if let Scalar::Integer(value) = scalar {
+                    // MySQL documents that JSON_CONTAINS takes 1 and 1.0 for different ones.
+                    return self.number_of_mysql(path, "=", *value);
+                }
                 self.args.push(Value::from(&*json(scalar).to_string()));
                 self.args.push(dollar(path));
                 "JSON_CONTAINS(i.value, CONVERT(? USING utf8mb4), CONVERT(? USING utf8mb4))".into()
@@ -129,13 +133,18 @@ impl Writer {
                     Comparison::Less | Comparison::AtMost => "<=",
                     Comparison::AtLeast | Comparison::Greater => ">=",
                 };
-                self.args.extend(args![dollar(path), *value]);
-                format!("JSON_EXTRACT(i.value, CONVERT(? USING utf8mb4)) + 0e0 {compared} ?")
+                self.number_of_mysql(path, compared, *value)
             }
             // Texts have a collation there, truth values and null no order worth asking for.
             _ => return None,
         };
         Some(condition)
+    }
+
+    /// A comparison as floats: a text that is a number, and a truth value, may fulfil it.
+    fn number_of_mysql(&mut self, path: &[String], how: &str, value: i64) -> String {
+        self.args.extend(args![dollar(path), value]);
+        format!("JSON_EXTRACT(i.value, CONVERT(? USING utf8mb4)) + 0e0 {how} ?")
     }
 
     fn exists(&mut self, path: &[String], there: bool) -> String {

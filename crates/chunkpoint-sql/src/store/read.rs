@@ -104,7 +104,7 @@ fn chunks(dialect: Dialect, names: &[ChunkName]) -> (String, Args) {
     for name in names {
         args.extend(args![name.pack.0, i64::from(name.ordinal)]);
     }
-    let padded = names.len().next_power_of_two();
+    let padded = dialect.padded(names.len());
     if let Some(last) = names.last() {
         while args.len() < 2 * padded {
             args.extend(args![last.pack.0, i64::from(last.ordinal)]);
@@ -114,8 +114,7 @@ fn chunks(dialect: Dialect, names: &[ChunkName]) -> (String, Args) {
         let rows = crate::dialect::groups(padded, 2);
         format!("SELECT column1 AS pack, column2 AS ordinal FROM (VALUES {rows})")
     } else {
-        let more = " UNION ALL SELECT ?, ?".repeat(padded - 1);
-        format!("SELECT ? AS pack, ? AS ordinal{more}")
+        crate::dialect::pairs(padded)
     };
     let template = format!(
         "SELECT c.pack, c.ordinal, c.chunk FROM ({wanted}) AS w JOIN {{item_chunks}} c \
