@@ -28,6 +28,9 @@ use tokio::process::Command;
 /// States that retention keeps of each thread.
 pub const HISTORY: usize = 20;
 
+/// The longest wait for the first thing that a child writes.
+const FIRST: Duration = Duration::from_secs(20);
+
 /// Threads that each child writes to alone.
 const OWN: u64 = 2;
 
@@ -170,6 +173,7 @@ pub async fn kill_and_check(
     let mut random = seed;
     while survived.kills < kills {
         let mut children = Vec::new();
+        let mut waits = Vec::new();
         for worker in 0..2 {
             let mut child = child(worker)
                 .stdin(Stdio::null())
@@ -178,8 +182,17 @@ pub async fn kill_and_check(
                 .spawn()
                 .expect("the child starts");
             let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-            let reader = tokio::spawn(read_all(lines));
+            let (heard, first) = tokio::sync::oneshot::channel();
+            let reader = tokio::spawn(read_all(lines, heard));
             children.push((child, reader));
+            waits.push(first);
+        }
+        // In every other round, once both have written something, however slow that is; in
+        // the others they may be killed while they open the storage.
+        if survived.kills % 4 == 0 {
+            for first in waits {
+                tokio::time::timeout(FIRST, first).await.ok();
+            }
         }
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -214,16 +227,23 @@ pub async fn kill_and_check(
     survived
 }
 
+/// Gives what a child said; `heard` is told of the first.
 async fn read_all(
     mut lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+    heard: tokio::sync::oneshot::Sender<()>,
 ) -> Vec<(String, u64)> {
     let mut acknowledged = Vec::new();
+    let mut heard = Some(heard);
     while let Ok(Some(line)) = lines.next_line().await {
         // The harness of the test program prints lines of its own.
         if let Some((step, name)) = line.split_once(' ')
             && let Ok(step) = step.parse()
         {
             acknowledged.push((name.to_owned(), step));
+            if let Some(heard) = heard.take() {
+                // Nobody waits in this round.
+                heard.send(()).ok();
+            }
         }
     }
     acknowledged

@@ -116,8 +116,11 @@ fn chunks(dialect: Dialect, names: &[ChunkName]) -> (String, Args) {
     } else {
         crate::dialect::pairs(padded)
     };
+    // From the chunks that are wanted to their rows: the other way round, an item of many
+    // chunks is read whole.
+    let join = dialect.pick("CROSS JOIN", "JOIN", "STRAIGHT_JOIN");
     let template = format!(
-        "SELECT c.pack, c.ordinal, c.chunk FROM ({wanted}) AS w JOIN {{item_chunks}} c \
+        "SELECT c.pack, c.ordinal, c.chunk FROM ({wanted}) AS w {join} {{item_chunks}} c \
          ON c.item = ? AND c.pack = w.pack AND c.ordinal = w.ordinal"
     );
     (template, args)

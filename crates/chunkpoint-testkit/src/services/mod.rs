@@ -2,7 +2,8 @@
 //!
 //! Each comes from, in this order: a URL in the environment (`CHUNKPOINT_POSTGRES_URL`,
 //! `CHUNKPOINT_MYSQL_URL`); a program found on this machine, started on a free port of
-//! 127.0.0.1 in a directory of its own. One that cannot be had is named and skipped, and
+//! 127.0.0.1 in a directory of its own; with the feature `testcontainers`, a container where
+//! Docker answers. One that cannot be had is named and skipped, and
 //! is a failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql`, or `all`).
 //!
 //! A server that was started here ends with the test process, however that ends: a shell
@@ -11,6 +12,8 @@
 //!
 //! Measuring needs a server that syncs, on the device that is measured: [`provide`].
 
+#[cfg(feature = "testcontainers")]
+mod container;
 mod mariadb;
 mod pgbouncer;
 mod postgres;
@@ -20,6 +23,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
 
+#[cfg(feature = "testcontainers")]
+pub use self::container::Image;
 pub use self::mariadb::MariaDb;
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{Postgres, Safety};
@@ -28,8 +33,17 @@ pub use self::postgres::{Postgres, Safety};
 #[derive(Debug)]
 pub struct Service {
     url: String,
-    /// Keeps the server; `None` where the environment named one.
-    _process: Option<process::Process>,
+    _kept: Kept,
+}
+
+/// What keeps a server: it ends with it.
+#[derive(Debug)]
+enum Kept {
+    /// The environment named it.
+    Elsewhere,
+    Process(#[allow(dead_code, reason = "kept")] process::Process),
+    #[cfg(feature = "testcontainers")]
+    Container(#[allow(dead_code, reason = "kept")] container::Container),
 }
 
 impl Service {
@@ -41,14 +55,14 @@ impl Service {
     fn of_postgres(server: Postgres) -> Self {
         Self {
             url: server.url(),
-            _process: Some(server.into_process()),
+            _kept: Kept::Process(server.into_process()),
         }
     }
 
     fn of_mariadb(server: MariaDb) -> Self {
         Self {
             url: server.url(),
-            _process: Some(server.into_process()),
+            _kept: Kept::Process(server.into_process()),
         }
     }
 }
@@ -102,9 +116,12 @@ impl std::error::Error for Missing {}
 /// # Errors
 /// Why there is none, and whether there has to be.
 pub fn provide(kind: Kind, safety: Safety, parent: &Path) -> Result<Service, Missing> {
-    seek(kind.name(), kind.variable(), || match kind {
-        Kind::Postgres => Postgres::start_in(safety, parent).map(Service::of_postgres),
-        Kind::MySql => MariaDb::start_in(safety, parent).map(Service::of_mariadb),
+    seek(kind.name(), kind.variable(), || {
+        let started = match kind {
+            Kind::Postgres => Postgres::start_in(safety, parent).map(Service::of_postgres),
+            Kind::MySql => MariaDb::start_in(safety, parent).map(Service::of_mariadb),
+        };
+        started.or_else(|why| in_container(kind, why))
     })
 }
 
@@ -114,7 +131,8 @@ pub fn postgres() -> Option<&'static Service> {
     static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
     let start = || {
         find(Kind::Postgres.name(), Kind::Postgres.variable(), || {
-            Postgres::start(Safety::Throwaway).map(Service::of_postgres)
+            let started = Postgres::start(Safety::Throwaway).map(Service::of_postgres);
+            started.or_else(|why| in_container(Kind::Postgres, why))
         })
     };
     SERVICE.get_or_init(start).as_ref()
@@ -126,7 +144,8 @@ pub fn mysql() -> Option<&'static Service> {
     static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
     let start = || {
         find(Kind::MySql.name(), Kind::MySql.variable(), || {
-            MariaDb::start(Safety::Throwaway).map(Service::of_mariadb)
+            let started = MariaDb::start(Safety::Throwaway).map(Service::of_mariadb);
+            started.or_else(|why| in_container(Kind::MySql, why))
         })
     };
     SERVICE.get_or_init(start).as_ref()
@@ -141,7 +160,7 @@ pub fn pgbouncer() -> Option<&'static Service> {
             let bouncer = PgBouncer::start(&server)?;
             let service = Service {
                 url: bouncer.url(),
-                _process: Some(bouncer.into_process()),
+                _kept: Kept::Process(bouncer.into_process()),
             };
             Ok((service, server))
         })
@@ -150,6 +169,21 @@ pub fn pgbouncer() -> Option<&'static Service> {
         .get_or_init(start)
         .as_ref()
         .map(|(service, _)| service)
+}
+
+/// A server in a container, where a program could not be started; `why` says why not.
+#[cfg(feature = "testcontainers")]
+fn in_container(kind: Kind, why: String) -> Started<Service> {
+    let image = match kind {
+        Kind::Postgres => Image::Postgres,
+        Kind::MySql => Image::MySql,
+    };
+    image.start().map_err(|no| format!("{why}; {no}"))
+}
+
+#[cfg(not(feature = "testcontainers"))]
+fn in_container(_: Kind, why: String) -> Started<Service> {
+    Err(why)
 }
 
 /// What starting gives: the reason where there is nothing to start.
@@ -164,7 +198,7 @@ impl Provided for Service {
     fn of_url(url: String) -> Option<Self> {
         Some(Self {
             url,
-            _process: None,
+            _kept: Kept::Elsewhere,
         })
     }
 }
