@@ -51,7 +51,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store_backend::StoreBackend;
 
 /// Names one commit, and is its write id. Eight random bytes, unique within
@@ -147,6 +147,30 @@ impl Capabilities {
             shared: false,
             atomic_parent_check: true,
         }
+    }
+
+    /// Checks a commit against the limits.
+    ///
+    /// # Errors
+    /// `TooLarge` if a chunk, the body, or all of it together is over one.
+    pub fn check(&self, commit: &Commit) -> Result<()> {
+        let too_large = |what: &str, bytes: u64, most: u64| {
+            let message = format!("{what} has {bytes} bytes; at most {most} are accepted");
+            Err(Error::new(ErrorKind::TooLarge, message))
+        };
+        let chunks = commit.chunks.iter().map(|chunk| (chunk, "a chunk"));
+        let mut total = 0;
+        for (part, what) in chunks.chain([(&commit.body, "the body")]) {
+            let bytes = part.len() as u64;
+            if bytes > self.max_value_bytes {
+                return too_large(what, bytes, self.max_value_bytes);
+            }
+            total += bytes;
+        }
+        if total > self.max_commit_bytes {
+            return too_large("the commit", total, self.max_commit_bytes);
+        }
+        Ok(())
     }
 }
 
