@@ -20,11 +20,13 @@ mod builder;
 mod checkpoints;
 mod config;
 mod error;
+mod index;
 mod link;
 mod names;
 mod reply;
 mod script;
 mod server;
+mod store;
 
 pub use backend::RedisBackend;
 pub use builder::RedisBuilder;

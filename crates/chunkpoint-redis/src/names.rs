@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
+use chunkpoint_core::store_backend::Namespace;
 use chunkpoint_core::{Error, Result, quote};
 
-/// Shards of the index of threads; in a cluster they are on all nodes.
+/// Shards of an index; in a cluster they are on all nodes.
 pub(crate) const SHARDS: usize = 16;
 
 /// Most bytes of an escaped id that stands in a key whole.
@@ -30,6 +31,18 @@ pub(crate) struct ThreadKeys {
     /// A number by which the thread's connection is chosen.
     pub(crate) lane: u64,
 }
+
+/// The keys of one namespace of the long-term store.
+#[derive(Debug, Clone)]
+pub(crate) struct SpaceKeys {
+    /// In the order of the scripts' `KEYS`.
+    pub(crate) keys: Vec<Bytes>,
+    /// A number by which the namespace's connection is chosen.
+    pub(crate) lane: u64,
+}
+
+/// What a namespace's keys end with.
+const SPACE_KEYS: [&str; 6] = ["", ":items", ":order", ":expiring", ":garbage", ":packs"];
 
 /// What a thread's keys end with, and the types they have.
 pub(crate) const THREAD_KEYS: [(&str, &str); 7] = [
@@ -116,14 +129,25 @@ impl Names {
         }
     }
 
-    /// The shard of the index that has a thread.
-    pub(crate) fn shard_of(&self, thread: &str) -> Bytes {
-        self.shard(spread(thread.as_bytes()) as usize % SHARDS)
+    /// The keys of a namespace of the long-term store. No label has a full stop.
+    pub(crate) fn space(&self, namespace: &Namespace) -> SpaceKeys {
+        let name = namespace.labels().join(".");
+        let (tag, _) = tag(name.as_bytes());
+        let key = |end: &str| format!("{}:store:{{{tag}}}{end}", self.prefix).into();
+        SpaceKeys {
+            keys: SPACE_KEYS.into_iter().map(key).collect(),
+            lane: spread(name.as_bytes()),
+        }
     }
 
-    /// A shard of the index of threads.
-    pub(crate) fn shard(&self, shard: usize) -> Bytes {
-        format!("{}:threads:{shard:x}", self.prefix).into()
+    /// A shard of an index.
+    pub(crate) fn shard(&self, index: &str, shard: usize) -> Bytes {
+        format!("{}:{index}:{shard:x}", self.prefix).into()
+    }
+
+    /// The number of the shard that has a name.
+    pub(crate) fn shard_of(name: &[u8]) -> usize {
+        spread(name) as usize % SHARDS
     }
 }
 

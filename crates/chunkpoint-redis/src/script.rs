@@ -54,6 +54,13 @@ scripts! { "thread.lua":
     PUBLISH = "publish.lua", false;
 }
 
+scripts! { "space.lua":
+    CHANGE = "change.lua", false;
+    SCAN = "scan.lua", true;
+    LIVING = "living.lua", true;
+    SWEEP = "sweep.lua", true;
+}
+
 /// Adds to a key of a copy that is not published yet.
 pub(crate) static STAGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(false, &[include_str!("scripts/stage.lua")]));

@@ -20,6 +20,7 @@ use chunkpoint_core::backend::{
     Detail, Incarnation, ListCondemned, ListRecords, ListThreads, Pick, PutWrites, Reclaim,
     Reclaimed, RecordRow,
 };
+use chunkpoint_core::store_backend::StoreBackend;
 use futures::stream::BoxStream;
 
 use crate::backend::RedisBackend;
@@ -28,6 +29,10 @@ use crate::backend::RedisBackend;
 impl CheckpointBackend for RedisBackend {
     fn capabilities(&self) -> Capabilities {
         self.inner().capabilities().clone()
+    }
+
+    fn store(self: Arc<Self>) -> Option<Arc<dyn StoreBackend>> {
+        Some(self)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed> {

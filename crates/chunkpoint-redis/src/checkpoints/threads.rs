@@ -1,59 +1,31 @@
-//! The life of a thread, and the index of threads.
-//!
-//! The index is a superset of the threads: a thread is in it before it begins, one entry for
-//! each life, and an entry goes after its life has ended. So a listing looks at each thread
-//! that the index names. An entry is the thread, NUL, and the incarnation.
+//! The life of a thread, and the listing of threads.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chunkpoint_core::backend::{Incarnation, ListThreads};
 use chunkpoint_core::{Error, Result};
-use futures::future::try_join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use redis::{Cmd, cmd};
 
 use super::row::{of_life, owned};
 use crate::backend::Inner;
 use crate::error::Doing;
-use crate::names::SHARDS;
-use crate::reply::{array, bytes, int, text, unexpected};
+use crate::index::{Index, Walk};
+use crate::reply::{int, text, unexpected};
 use crate::script::{DELETE, INCARNATION, REFUSE};
-
-/// Entries of one shard read at once, at most.
-const PAGE: usize = 500;
 
 /// Threads looked at at once.
 const AT_ONCE: usize = 64;
 
-fn entry(thread: &str, incarnation: Incarnation) -> Vec<u8> {
-    [thread.as_bytes(), b"\0", &incarnation.0].concat()
-}
-
-/// The thread and the life of an entry.
-fn read_entry(entry: &[u8]) -> Result<(Arc<str>, Incarnation)> {
-    let (rest, id) = entry.split_last_chunk::<8>().ok_or_else(unexpected)?;
-    let thread = rest.strip_suffix(b"\0").ok_or_else(unexpected)?;
-    Ok((text(thread)?, Incarnation(*id)))
-}
-
 impl Inner {
-    async fn on_index(&self, what: &str, thread: &str, incarnation: Incarnation) -> Result<()> {
-        let shard = self.names.shard_of(thread);
-        let mut change = cmd(what);
-        change.arg(&shard[..]);
-        if what == "ZADD" {
-            change.arg(0);
-        }
-        change.arg(entry(thread, incarnation));
-        let lane = self.names.thread(thread).lane;
-        self.command(Doing::Changing, lane, &change).await.map(drop)
-    }
-
     /// Puts a thread into the index, before a life of it starts.
     pub(super) async fn index(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
-        self.on_index("ZADD", thread, incarnation).await
+        self.enter(Index::Threads, thread.as_bytes(), incarnation.0)
+            .await
+    }
+
+    async fn leave_index(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
+        self.leave(Index::Threads, thread.as_bytes(), incarnation.0)
+            .await
     }
 
     async fn life(&self, thread: &str) -> Result<Option<(Incarnation, bool)>> {
@@ -77,21 +49,31 @@ impl Inner {
         call.arg(owned(&incarnation.0));
         let ended = self.run(Doing::Changing, keys.lane, &call).await?;
         if int(&ended)? == 1 {
-            self.on_index("ZREM", thread, incarnation).await?;
+            self.leave_index(thread, incarnation).await?;
         }
         Ok(())
     }
 
     pub(crate) async fn threads(&self, query: &ListThreads) -> Result<Vec<Arc<str>>> {
-        let mut walk = Walk::new(self, query);
+        let prefix = query.prefix.as_bytes();
+        let after = query.after.as_deref().unwrap_or_default().as_bytes();
+        let from = if !after.is_empty() && after >= prefix {
+            Walk::behind(after)
+        } else {
+            prefix.to_vec()
+        };
+        // UTF-8 has no byte 0xff.
+        let to = [prefix, b"\xff"].concat();
+        let mut walk = Walk::new(Index::Threads, from, to, query.limit);
         let mut found: Vec<Arc<str>> = Vec::new();
         while found.len() < query.limit {
-            let wanted = (query.limit - found.len()).clamp(1, AT_ONCE);
-            let some = walk.next(wanted).await?;
+            let wanted = (query.limit - found.len()).min(AT_ONCE);
+            let some = walk.next(self, wanted).await?;
             if some.is_empty() {
                 break;
             }
             let looked = stream::iter(some).map(|(thread, named)| async move {
+                let (thread, named) = (text(&thread)?, Incarnation(named));
                 let life = self.life(&thread).await?;
                 if query.all && life.map(|(id, _)| id) != Some(named) {
                     self.forget(&thread, named).await?;
@@ -117,106 +99,8 @@ impl Inner {
         call.arg(owned(&incarnation.0));
         let refused = self.run(Doing::Changing, keys.lane, &call).await?;
         if int(&refused)? == 1 {
-            self.on_index("ZREM", thread, incarnation).await?;
+            self.leave_index(thread, incarnation).await?;
         }
         Ok(())
     }
-}
-
-/// A walk over all shards of the index, in the order of the threads.
-struct Walk<'a> {
-    inner: &'a Inner,
-    shards: Vec<Shard>,
-    to: Vec<u8>,
-    page: usize,
-}
-
-/// What was read of one shard and not given yet.
-struct Shard {
-    key: Bytes,
-    ahead: VecDeque<Bytes>,
-    from: Vec<u8>,
-    ended: bool,
-}
-
-impl<'a> Walk<'a> {
-    fn new(inner: &'a Inner, query: &ListThreads) -> Self {
-        let after = query.after.as_deref().unwrap_or_default();
-        // No thread has a NUL: behind all lives of one is behind it and a one.
-        let from = if !after.is_empty() && after >= query.prefix.as_str() {
-            format!("[{after}\u{1}")
-        } else {
-            format!("[{}", query.prefix)
-        };
-        let shard = |n| Shard {
-            key: inner.names.shard(n),
-            ahead: VecDeque::new(),
-            from: from.clone().into_bytes(),
-            ended: false,
-        };
-        // UTF-8 has no byte 0xff.
-        let to = if query.prefix.is_empty() {
-            b"+".to_vec()
-        } else {
-            [b"(", query.prefix.as_bytes(), b"\xff"].concat()
-        };
-        Self {
-            inner,
-            shards: (0..SHARDS).map(shard).collect(),
-            to,
-            page: query.limit.saturating_add(1).min(PAGE),
-        }
-    }
-
-    /// The next entries.
-    async fn next(&mut self, count: usize) -> Result<Vec<(Arc<str>, Incarnation)>> {
-        let mut found = Vec::new();
-        while found.len() < count {
-            self.read_ahead().await?;
-            let first = self
-                .shards
-                .iter_mut()
-                .filter(|shard| !shard.ahead.is_empty())
-                .min_by(|a, b| a.ahead.front().cmp(&b.ahead.front()));
-            let Some(entry) = first.and_then(|shard| shard.ahead.pop_front()) else {
-                break;
-            };
-            found.push(read_entry(&entry)?);
-        }
-        Ok(found)
-    }
-
-    /// Reads on in those shards of which nothing is known.
-    async fn read_ahead(&mut self) -> Result<()> {
-        let mut reads = Vec::new();
-        for (n, shard) in self.shards.iter().enumerate() {
-            if shard.ahead.is_empty() && !shard.ended {
-                reads.push((n, range(&shard.key, &shard.from, &self.to, self.page)));
-            }
-        }
-        let inner = self.inner;
-        let reads = reads.into_iter().map(|(n, range)| async move {
-            // Each on a connection of its own, as far as there are so many.
-            let answer = inner.command(Doing::Reading, n as u64, &range).await?;
-            Ok::<_, Error>((n, array(answer)?))
-        });
-        for (n, entries) in try_join_all(reads).await? {
-            let shard = &mut self.shards[n];
-            for entry in entries {
-                shard.ahead.push_back(bytes(entry)?);
-            }
-            shard.ended = shard.ahead.len() < self.page;
-            if let Some(last) = shard.ahead.back() {
-                shard.from = [b"(", &last[..]].concat();
-            }
-        }
-        Ok(())
-    }
-}
-
-fn range(key: &[u8], from: &[u8], to: &[u8], limit: usize) -> Cmd {
-    let mut range = cmd("ZRANGE");
-    range.arg(key).arg(from).arg(to).arg("BYLEX").arg("LIMIT");
-    range.arg(0).arg(limit);
-    range
 }
