@@ -3,14 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chunkpoint_core::backend::Capabilities;
-use chunkpoint_core::{Clock, Error, Result};
+use chunkpoint_core::{Clock, Error, ErrorKind, Result};
 use redis::{Cmd, RedisError, ServerErrorKind, Value};
 
 use crate::builder::RedisBuilder;
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, shown};
 use crate::error::{Doing, closed, from_redis};
 use crate::link::Links;
 use crate::names::{Names, ThreadKeys};
@@ -28,9 +29,31 @@ pub(crate) struct Inner {
     pub(crate) names: Names,
     clock: Arc<dyn Clock>,
     thread_ttl_ms: Option<u64>,
+    /// How many replicas must have a mutation before it is acknowledged, and how long to wait.
+    replicas: u32,
+    patience: Duration,
     capabilities: Capabilities,
     shown: String,
     closed: AtomicBool,
+}
+
+/// Why a command did not do.
+enum Failure {
+    Driver(RedisError),
+    /// It did, and only so many replicas have it.
+    TooFew(i64),
+}
+
+impl Failure {
+    fn into_error(self, doing: Doing) -> Error {
+        match self {
+            Self::Driver(error) => from_redis(doing, &error),
+            Self::TooFew(count) => Error::new(
+                ErrorKind::Timeout,
+                format!("it is stored, but only {count} replicas had it in time"),
+            ),
+        }
+    }
 }
 
 impl Inner {
@@ -38,17 +61,19 @@ impl Inner {
         links: Links,
         names: Names,
         clock: Arc<dyn Clock>,
-        thread_ttl_ms: Option<u64>,
+        config: &RedisConfig,
         capabilities: Capabilities,
-        shown: String,
     ) -> Self {
         Self {
             links,
             names,
             clock,
-            thread_ttl_ms,
+            thread_ttl_ms: config.thread_ttl_ms,
+            replicas: config.replicas,
+            // Less than the wait for an answer.
+            patience: config.timeout() / 2,
             capabilities,
-            shown,
+            shown: shown(&config.url),
             closed: AtomicBool::new(false),
         }
     }
@@ -73,23 +98,38 @@ impl Inner {
     /// Runs a script. All of one lane run in the order in which they are sent: a call that
     /// was dropped has run before the next for the same thread, or never will.
     pub(crate) async fn run(&self, doing: Doing, lane: u64, call: &Call) -> Result<Value> {
-        let mut answer = self.links.run(lane, &call.by_hash()).await;
-        if matches!(&answer, Err(error) if is_unknown_script(error)) {
-            answer = self.links.run(lane, &call.whole()).await;
+        let mut answer = self.send(doing, lane, call.by_hash()).await;
+        if matches!(&answer, Err(Failure::Driver(error)) if is_unknown_script(error)) {
+            answer = self.send(doing, lane, call.whole()).await;
         }
         match answer {
             Ok(value) => Ok(value),
-            Err(error) if error.code() == Some("WRONGTYPE") => Err(self
-                .name_wrong_key(lane, call, from_redis(doing, &error))
-                .await),
-            Err(error) => Err(from_redis(doing, &error)),
+            Err(Failure::Driver(error)) if error.code() == Some("WRONGTYPE") => {
+                let error = from_redis(doing, &error);
+                Err(self.name_wrong_key(lane, call, error).await)
+            }
+            Err(failure) => Err(failure.into_error(doing)),
         }
     }
 
     /// Runs a single command.
-    pub(crate) async fn command(&self, doing: Doing, lane: u64, cmd: &Cmd) -> Result<Value> {
-        let answer = self.links.run(lane, cmd).await;
-        answer.map_err(|error| from_redis(doing, &error))
+    pub(crate) async fn command(&self, doing: Doing, lane: u64, cmd: Cmd) -> Result<Value> {
+        let answer = self.send(doing, lane, cmd).await;
+        answer.map_err(|failure| failure.into_error(doing))
+    }
+
+    async fn send(&self, doing: Doing, lane: u64, cmd: Cmd) -> Result<Value, Failure> {
+        if doing == Doing::Reading || self.replicas == 0 {
+            return self.links.run(lane, &cmd).await.map_err(Failure::Driver);
+        }
+        let answer = self
+            .links
+            .run_and_wait(lane, cmd, self.replicas, self.patience);
+        let (answer, acknowledged) = answer.await.map_err(Failure::Driver)?;
+        if acknowledged < i64::from(self.replicas) {
+            return Err(Failure::TooFew(acknowledged));
+        }
+        Ok(answer)
     }
 
     /// The server does not say which key has the wrong type.

@@ -11,7 +11,7 @@ use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Value, cmd};
 
 use crate::backend::{Inner, RedisBackend};
-use crate::config::{RedisConfig, shown};
+use crate::config::RedisConfig;
 use crate::error::{Doing, from_redis};
 use crate::link::Links;
 use crate::names::Names;
@@ -53,6 +53,14 @@ impl RedisBuilder {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.config.durability = durability;
+        self
+    }
+
+    /// How many replicas must have a mutation before it is acknowledged; none unless told
+    /// otherwise.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.config.replicas = replicas;
         self
     }
 
@@ -98,9 +106,8 @@ impl RedisBuilder {
             links,
             Names::new(&self.config.prefix)?,
             self.clock,
-            self.config.thread_ttl_ms,
-            capabilities(&facts),
-            shown(&self.config.url),
+            &self.config,
+            capabilities(&facts, &self.config),
         )))
     }
 }
@@ -109,12 +116,13 @@ fn reading(error: &redis::RedisError) -> Error {
     from_redis(Doing::Reading, error)
 }
 
-fn capabilities(facts: &Facts) -> Capabilities {
+fn capabilities(facts: &Facts, config: &RedisConfig) -> Capabilities {
     let levels = [Durability::Buffered, Durability::Process, Durability::Disk];
     let mut capabilities = Capabilities::new("redis");
     capabilities.durability = levels
         .into_iter()
         .filter(|level| *level <= facts.gives)
+        .chain((config.replicas > 0).then_some(Durability::Replicated))
         .collect();
     capabilities.max_value_bytes = MOST_VALUE;
     capabilities.max_commit_bytes = MOST_COMMIT;

@@ -36,6 +36,10 @@ pub struct RedisConfig {
     /// Longest wait for a connection, and for an answer, in milliseconds.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
+    /// How many replicas must have a mutation before it is acknowledged (`WAIT`). With as many
+    /// as there are, whichever takes over has it.
+    #[serde(default)]
+    pub replicas: u32,
     /// How long a thread lives that is neither written nor read, in milliseconds; `None`:
     /// for ever.
     #[serde(default)]
@@ -59,7 +63,7 @@ fn timeout_ms() -> u64 {
 
 /// What the options of a URL accept.
 const ACCEPTED: &str = "durability=buffered|process|disk|replicated, nodes=<host:port,…>, \
-     prefix=<text>, connections=<number>, timeout=<seconds>, thread_ttl=<seconds>, \
+     prefix=<text>, connections=<number>, timeout=<seconds>, replicas=<number>, thread_ttl=<seconds>, \
      allow_eviction=true|false";
 
 impl RedisConfig {
@@ -70,6 +74,7 @@ impl RedisConfig {
         "prefix",
         "connections",
         "timeout",
+        "replicas",
         "thread_ttl",
         "allow_eviction",
     ];
@@ -83,6 +88,7 @@ impl RedisConfig {
             prefix: prefix(),
             connections: connections(),
             timeout_ms: timeout_ms(),
+            replicas: 0,
             thread_ttl_ms: None,
             allow_eviction: false,
         }
@@ -127,6 +133,7 @@ impl RedisConfig {
             "prefix" => value.clone_into(&mut self.prefix),
             "connections" => self.connections = value.parse().map_err(|_| wrong())?,
             "timeout" => self.timeout_ms = milliseconds(value).ok_or_else(wrong)?,
+            "replicas" => self.replicas = value.parse().map_err(|_| wrong())?,
             "thread_ttl" => self.thread_ttl_ms = Some(milliseconds(value).ok_or_else(wrong)?),
             _ => self.allow_eviction = value.parse().map_err(|_| wrong())?,
         }
@@ -272,6 +279,7 @@ impl fmt::Debug for RedisConfig {
             .field("prefix", &self.prefix)
             .field("connections", &self.connections)
             .field("timeout_ms", &self.timeout_ms)
+            .field("replicas", &self.replicas)
             .field("thread_ttl_ms", &self.thread_ttl_ms)
             .field("allow_eviction", &self.allow_eviction)
             .finish()

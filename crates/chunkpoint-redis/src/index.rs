@@ -45,7 +45,7 @@ impl Inner {
         add.arg(&self.names.shard(index.name(), shard)[..])
             .arg(0)
             .arg([name, b"\0", &life].concat());
-        let added = self.command(Doing::Changing, shard as u64, &add).await;
+        let added = self.command(Doing::Changing, shard as u64, add).await;
         added.map(drop)
     }
 
@@ -56,7 +56,7 @@ impl Inner {
         remove
             .arg(&self.names.shard(index.name(), shard)[..])
             .arg([name, b"\0", &life].concat());
-        let removed = self.command(Doing::Changing, shard as u64, &remove).await;
+        let removed = self.command(Doing::Changing, shard as u64, remove).await;
         removed.map(drop)
     }
 }
@@ -134,7 +134,7 @@ impl Walk {
         }
         let reads = reads.into_iter().map(|(n, range)| async move {
             // Each on a connection of its own, as far as there are so many.
-            let answer = inner.command(Doing::Reading, n as u64, &range).await?;
+            let answer = inner.command(Doing::Reading, n as u64, range).await?;
             Ok::<_, Error>((n, array(answer)?))
         });
         for (n, entries) in try_join_all(reads).await? {

@@ -1,6 +1,8 @@
 //! Connections: a few to one server, or a few to all nodes of a cluster.
 
-use redis::aio::ConnectionManager;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, RedisResult, Value};
 
@@ -32,6 +34,33 @@ impl Links {
 
     pub(crate) fn len(&self) -> usize {
         self.links.len()
+    }
+
+    /// Runs a command on the connection of this lane, then waits until so many replicas have
+    /// what it wrote; gives how many do. Both go over one connection: another could be to a
+    /// server that has taken over without it.
+    pub(crate) async fn run_and_wait(
+        &self,
+        lane: u64,
+        cmd: Cmd,
+        replicas: u32,
+        patience: Duration,
+    ) -> RedisResult<(Value, i64)> {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(replicas).arg(patience.as_millis() as u64);
+        let mut both = redis::pipe();
+        both.add_command(cmd).add_command(wait);
+        let answers = match self.links[lane as usize % self.links.len()].clone() {
+            Link::Server(mut server) => server.req_packed_commands(&both, 0, 2).await,
+            Link::Cluster(mut cluster) => cluster.req_packed_commands(&both, 0, 2).await,
+        };
+        let mut answers = answers?.into_iter().map(Value::extract_error);
+        let answer = answers.next().unwrap_or(Ok(Value::Nil))?;
+        match answers.next() {
+            Some(Ok(Value::Int(acknowledged))) => Ok((answer, acknowledged)),
+            Some(Err(error)) => Err(error),
+            _ => Ok((answer, 0)),
+        }
     }
 
     /// Runs a command on the connection of this lane.

@@ -17,6 +17,7 @@ pub(crate) struct Facts {
     version: String,
     policy: String,
     replica_of: Option<String>,
+    replicas: u32,
     loading: bool,
 }
 
@@ -47,6 +48,7 @@ impl Facts {
             version: text("redis_version"),
             policy: text("maxmemory_policy"),
             replica_of: says("role", "slave").then(|| text("master_host")),
+            replicas: text("connected_slaves").parse().unwrap_or(0),
             loading: says("loading", "1"),
         }
     }
@@ -77,7 +79,20 @@ impl Facts {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        if self.gives < config.durability {
+        if self.replicas < config.replicas {
+            let message = format!(
+                "mutations are to be on {} replicas, and the server has {}",
+                config.replicas, self.replicas
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        if config.durability == Durability::Replicated {
+            if config.replicas == 0 {
+                let message = "durability replicated needs replicas, the number that must have a \
+                     mutation before it is acknowledged";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        } else if self.gives < config.durability {
             let message = format!(
                 "durability {} was asked for, and with {} the most is {}; set appendonly yes and \
                  appendfsync always for disk, appendfsync no for process, or ask for less",
@@ -162,6 +177,11 @@ mod tests {
         }
         let evicting = INFO.replace("noeviction", "volatile-lru");
         assert!(refused(&evicting, |_| {}).is_none());
+        let replicated = |config: &mut RedisConfig| config.durability = Durability::Replicated;
+        assert!(refused(INFO, replicated).is_some());
+        let on_two = |config: &mut RedisConfig| config.replicas = 2;
+        assert!(refused(INFO, on_two).is_some());
+        assert!(refused(&format!("{INFO}connected_slaves:2\r\n"), on_two).is_none());
         let idle = |config: &mut RedisConfig| config.thread_ttl_ms = Some(1);
         assert!(refused(&evicting, idle).is_some());
         let allowed = |config: &mut RedisConfig| config.allow_eviction = true;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use chunkpoint_core::backend::CheckpointBackend;
 use chunkpoint_core::{Item, Memory, Settings};
 use chunkpoint_sql::SqlBackend;
+use chunkpoint_testkit::proxy::proxy;
 use support::Place;
-use support::proxy::proxy;
 
 fn message(n: usize) -> Item {
     Item::text(format!("message {n} {}", "x".repeat(480)))

@@ -15,7 +15,7 @@ use chunkpoint_core::{Memory, Settings};
 use chunkpoint_sql::SqlBackend;
 use serde_json::{Map, Value, json};
 use support::Place;
-use support::proxy::{Counted, proxy};
+use chunkpoint_testkit::proxy::{Counted, proxy};
 
 fn value(n: u64) -> Map<String, Value> {
     let value = json!({"n": n, "kind": "usual", "text": "x".repeat(300)});

@@ -180,7 +180,7 @@ impl Stage<'_> {
         for key in &self.keys {
             unlink.arg(&key[..]);
         }
-        let cleared = self.inner.command(Doing::Changing, self.lane, &unlink);
+        let cleared = self.inner.command(Doing::Changing, self.lane, unlink);
         cleared.await.map(drop)
     }
 

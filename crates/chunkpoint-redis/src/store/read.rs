@@ -35,7 +35,7 @@ impl Inner {
             for field in some {
                 get.arg(&field[..]);
             }
-            let values = array(self.command(Doing::Reading, lane, &get).await?)?;
+            let values = array(self.command(Doing::Reading, lane, get).await?)?;
             if values.len() != some.len() {
                 return Err(unexpected());
             }
