@@ -8,7 +8,7 @@ use chunkpoint_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Value, cmd};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Value, cmd};
 
 use crate::backend::{Inner, RedisBackend};
 use crate::config::RedisConfig;
@@ -152,7 +152,19 @@ async fn facts_at(address: &ConnectionInfo, config: &RedisConfig) -> Result<Fact
         .set_connection_timeout(Some(config.timeout()))
         .set_response_timeout(Some(config.timeout()));
     let connecting = client.get_multiplexed_async_connection_with_config(&how);
-    let mut connection = connecting.await.map_err(|e| reading(&e))?;
+    let mut connection = connecting.await.map_err(|e| {
+        let error = reading(&e);
+        // A server does not say that it waits for TLS, nor that it does not.
+        match address.addr() {
+            ConnectionAddr::TcpTls { .. } if e.is_timeout() => {
+                error.context("no encrypted connection; does the server speak TLS on this port?")
+            }
+            ConnectionAddr::Tcp(..) if e.is_connection_dropped() && !e.is_connection_refusal() => {
+                error.context("if the server speaks TLS on this port, the URL begins with rediss:")
+            }
+            _ => error,
+        }
+    })?;
     let info: Value = info()
         .query_async(&mut connection)
         .await

@@ -53,7 +53,7 @@ async fn what_cannot_be_opened_says_why() {
         ),
         (
             plain(url(":right@").replace("redis:", "rediss:")),
-            ErrorKind::Unavailable,
+            ErrorKind::Timeout,
             "encrypted",
         ),
         (

@@ -28,7 +28,7 @@ const SLICE: usize = 1_000;
 /// The source at one moment.
 struct Source {
     incarnation: Incarnation,
-    removals: Bytes,
+    changes: Bytes,
     bytes: Bytes,
     /// Orders, condemned and pins.
     sets: [Vec<Bytes>; 4],
@@ -112,11 +112,11 @@ impl Inner {
             return Ok(None);
         };
         let rest: [Value; 6] = rest.try_into().map_err(|_| unexpected())?;
-        let [removals, size, order, hidden, condemned, pins] = rest;
+        let [changes, size, order, hidden, condemned, pins] = rest;
         let set = |value| array(value)?.into_iter().map(bytes).collect::<Result<_>>();
         Ok(Some(Source {
             incarnation,
-            removals: bytes(removals)?,
+            changes: bytes(changes)?,
             bytes: bytes(size)?,
             sets: [set(order)?, set(hidden)?, set(condemned)?, set(pins)?],
         }))
@@ -150,7 +150,7 @@ impl Inner {
             loop {
                 let mut call = self.on_thread(&SOURCE, from);
                 call.arg(owned(&moment.incarnation.0))
-                    .arg(moment.removals.clone())
+                    .arg(moment.changes.clone())
                     .text(what)
                     .arg(cursor);
                 let answer = self.run(Doing::Reading, from.lane, &call).await?;

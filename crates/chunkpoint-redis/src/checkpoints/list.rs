@@ -1,7 +1,7 @@
 //! Listings.
 //!
-//! One with a limit is read in pages. One without covers one moment: the members of the
-//! orders are read at once, and their records in pages, removed meanwhile or not: a removed
+//! One with a limit is read in pages. One without covers one moment: first the members of the
+//! orders are read, as they were at it, then their records in pages, removed meanwhile or not: a removed
 //! record's pack keeps its body until it is reclaimed.
 
 use std::sync::Arc;
@@ -16,17 +16,37 @@ use redis::Value;
 use super::row::{Found, level, of_life, owned, read, read_member};
 use crate::backend::Inner;
 use crate::error::Doing;
-use crate::reply::{array, bytes};
+use crate::reply::{array, bytes, unexpected};
 use crate::script::{LIST, MOMENT, ROWS};
 
 /// Records read at once.
 const PAGE: usize = 128;
+
+/// Members of each order read at once.
+const MEMBERS: i64 = 1_000;
+
+/// How often they are read in pages, before they are read at once.
+const ATTEMPTS: usize = 4;
 
 /// A listing in pages, between two of them.
 struct Pages {
     inner: Arc<Inner>,
     query: ListRecords,
     left: usize,
+}
+
+/// A page of members of both orders.
+struct Members {
+    incarnation: Incarnation,
+    changes: Bytes,
+    pages: [Vec<Bytes>; 2],
+}
+
+impl Members {
+    /// Whether nothing was taken away between that page and this.
+    fn is_of_moment(&self, earlier: &Self) -> bool {
+        self.incarnation == earlier.incarnation && self.changes == earlier.changes
+    }
 }
 
 /// A page, and whether there may be more.
@@ -95,14 +115,7 @@ impl Inner {
         self: Arc<Self>,
         query: ListRecords,
     ) -> Result<BoxStream<'static, Result<RecordRow>>> {
-        let thread = self.names.thread(&query.thread);
-        let mut call = self.on_thread(&MOMENT, &thread);
-        match &query.namespace {
-            None => call.text("*"),
-            Some(namespace) => call.arg(format!("={namespace}")),
-        };
-        let answer = self.run(Doing::Reading, thread.lane, &call).await?;
-        let Some((incarnation, orders)) = of_life(answer)? else {
+        let Some((incarnation, orders)) = self.members(&query).await? else {
             return Ok(stream::empty().boxed());
         };
         let mut members = Vec::new();
@@ -110,8 +123,7 @@ impl Inner {
             if mark == b'h' && !query.hidden {
                 continue;
             }
-            for member in array(order)? {
-                let member = bytes(member)?;
+            for member in order {
                 let key = read_member(&member)?.key;
                 if query
                     .before
@@ -146,6 +158,69 @@ impl Inner {
         Ok(pages.try_flatten().boxed())
     }
 
+    /// All members of both orders at one moment; `None` if the thread has no life.
+    ///
+    /// They are read in pages. If nothing went meanwhile, what was there at the first page is
+    /// in one of them. Else they are read again, and in the end all at once, which keeps the
+    /// server busy for longer.
+    async fn members(&self, query: &ListRecords) -> Result<Option<(Incarnation, [Vec<Bytes>; 2])>> {
+        for _ in 0..ATTEMPTS {
+            let Some(first) = self.members_page(query, MEMBERS, &[], &[]).await? else {
+                return Ok(None);
+            };
+            let (mut last, mut all) = (first, [Vec::new(), Vec::new()]);
+            loop {
+                let mut after = [Bytes::from_static(b"-"), Bytes::from_static(b"-")];
+                for ((page, all), after) in last.pages.iter().zip(&mut all).zip(&mut after) {
+                    all.extend_from_slice(page);
+                    if let Some(member) = page.last().filter(|_| page.len() as i64 == MEMBERS) {
+                        *after = member.clone();
+                    }
+                }
+                if after.iter().all(|after| &after[..] == b"-") {
+                    return Ok(Some((last.incarnation, all)));
+                }
+                let [visible, hidden] = &after;
+                let next = self.members_page(query, MEMBERS, visible, hidden).await?;
+                match next {
+                    Some(next) if next.is_of_moment(&last) => last = next,
+                    _ => break,
+                }
+            }
+        }
+        let all = self.members_page(query, -1, &[], &[]).await?;
+        Ok(all.map(|all| (all.incarnation, all.pages)))
+    }
+
+    async fn members_page(
+        &self,
+        query: &ListRecords,
+        limit: i64,
+        visible: &[u8],
+        hidden: &[u8],
+    ) -> Result<Option<Members>> {
+        let thread = self.names.thread(&query.thread);
+        let mut call = self.on_thread(&MOMENT, &thread);
+        match &query.namespace {
+            None => call.text("*"),
+            Some(namespace) => call.arg(format!("={namespace}")),
+        };
+        call.arg(owned(visible))
+            .arg(owned(hidden))
+            .arg(limit.to_string());
+        let answer = self.run(Doing::Reading, thread.lane, &call).await?;
+        let Some((incarnation, rest)) = of_life(answer)? else {
+            return Ok(None);
+        };
+        let [changes, visible, hidden] = rest.try_into().map_err(|_| unexpected())?;
+        let page = |value| array(value)?.into_iter().map(bytes).collect::<Result<_>>();
+        Ok(Some(Members {
+            incarnation,
+            changes: bytes(changes)?,
+            pages: [page(visible)?, page(hidden)?],
+        }))
+    }
+
     /// The records of members; `None` if their life has ended.
     async fn rows(
         &self,
@@ -167,6 +242,9 @@ impl Inner {
         for row in rows {
             match read(incarnation, row, query.detail)? {
                 Found::Row(row) => found.push(*row),
+                // Without the hidden ones, a listing does not tell what is reachable, and what
+                // has gone since need not be in it.
+                Found::Lost(_) if !query.hidden => {}
                 Found::Lost(_) => {
                     let message = "a checkpoint was removed and freed while it was listed";
                     return Err(Error::new(ErrorKind::Unavailable, message));

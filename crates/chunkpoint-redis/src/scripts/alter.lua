@@ -25,11 +25,12 @@ for n = 6, #ARGV, 3 do
   elseif change == 'h' then
     redis.call('ZREM', order, member)
     redis.call('ZADD', hidden, 0, member)
+    redis.call('HINCRBY', head, 'changes', 1)
   else
     redis.call('ZREM', where, member)
     drop_writes(name)
     condemn(pack, ARGV[5])
-    redis.call('HINCRBY', head, 'removals', 1)
+    redis.call('HINCRBY', head, 'changes', 1)
   end
   answers[#answers + 1] = answer
 end

@@ -49,6 +49,7 @@ if old then
     ARGV[first + 1] = struct.pack('>I4', length) .. after:sub(5, 8) .. kept .. after:sub(9 + given)
   end
   redis.call('ZREM', where, old)
+  redis.call('HINCRBY', head, 'changes', 1)
   condemn(pack_of(old), ARGV[10])
 end
 with_many('HSET', packs, ARGV, first, #ARGV)

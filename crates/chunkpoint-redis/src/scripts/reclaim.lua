@@ -37,5 +37,5 @@ for n = 6, #ARGV, 2 do
   end
 end
 if freed > 0 then redis.call('HINCRBY', head, 'bytes', -freed) end
-redis.call('HINCRBY', head, 'removals', 1)
+redis.call('HINCRBY', head, 'changes', 1)
 return { freed, tonumber(redis.call('HGET', head, 'bytes') or 0) }

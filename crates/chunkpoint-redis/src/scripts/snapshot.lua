@@ -1,9 +1,9 @@
--- A thread at one moment, but for its packs and writes; of these `removals` tells whether any
+-- A thread at one moment, but for its packs and writes; of these `changes` tells whether any
 -- were taken away meanwhile.
 local incarnation = life()
 if not incarnation then return { false } end
 was_read()
-local counts = redis.call('HMGET', head, 'removals', 'bytes')
+local counts = redis.call('HMGET', head, 'changes', 'bytes')
 return {
   incarnation,
   counts[1] or '0',
