@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chunkpoint_core::backend::Capabilities;
-use chunkpoint_core::{Clock, Error, ErrorKind, Result};
+use chunkpoint_core::{Applied, Clock, Error, ErrorKind, Result};
 use redis::{Cmd, RedisError, ServerErrorKind, Value};
 
 use crate::builder::RedisBuilder;
@@ -105,17 +105,27 @@ impl Inner {
         match answer {
             Ok(value) => Ok(value),
             Err(Failure::Driver(error)) if error.code() == Some("WRONGTYPE") => {
-                let error = from_redis(doing, &error);
+                let error = self.error_of(Failure::Driver(error), doing);
                 Err(self.name_wrong_key(lane, call, error).await)
             }
-            Err(failure) => Err(failure.into_error(doing)),
+            Err(failure) => Err(self.error_of(failure, doing)),
         }
     }
 
     /// Runs a single command.
     pub(crate) async fn command(&self, doing: Doing, lane: u64, cmd: Cmd) -> Result<Value> {
         let answer = self.send(doing, lane, cmd).await;
-        answer.map_err(|failure| failure.into_error(doing))
+        answer.map_err(|failure| self.error_of(failure, doing))
+    }
+
+    /// What a failure means. The driver repeats by itself what it sends to a cluster: whatever
+    /// its last attempt says, one before it may have been applied.
+    fn error_of(&self, failure: Failure, doing: Doing) -> Error {
+        let error = failure.into_error(doing);
+        if doing == Doing::Changing && self.links.is_cluster() && error.is_retryable() {
+            return error.applied(Applied::Unknown);
+        }
+        error
     }
 
     async fn send(&self, doing: Doing, lane: u64, cmd: Cmd) -> Result<Value, Failure> {

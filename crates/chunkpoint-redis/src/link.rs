@@ -32,6 +32,10 @@ impl Links {
         }
     }
 
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.links.first(), Some(Link::Cluster(_)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.links.len()
     }

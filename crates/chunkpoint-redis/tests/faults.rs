@@ -58,9 +58,9 @@ async fn connections_that_are_cut_and_scripts_that_are_forgotten_lose_nothing() 
     through(backend.await, async |done| {
         for n in 1..9 {
             until(done, 20 * n).await;
-            server.command(&["script", "flush"]).unwrap();
             // The server has done what its client is not told any more.
             wire.cut(2);
+            server.command(&["script", "flush"]).unwrap();
         }
     })
     .await;
