@@ -58,6 +58,8 @@ mod ids;
 mod json;
 pub mod layers;
 pub mod memory;
+#[doc(hidden)]
+pub mod pending;
 mod record;
 mod removal;
 mod retention;

@@ -9,166 +9,15 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use chunkpoint_core::ErrorKind;
 use chunkpoint_core::backend::*;
-use chunkpoint_core::{Error, ErrorKind};
 use chunkpoint_sql::{Dialect, Setup, SqlBackend, SqlBuilder, SqlConfig, schema_sql};
+use chunkpoint_testkit::faults::{commit, through, until};
 use chunkpoint_testkit::services::{MariaDb, Postgres, Safety};
 use futures::TryStreamExt;
 use support::Place;
-
-/// Commits of each of the tasks below.
-const STEPS: usize = 50;
-
-const TASKS: usize = 4;
-
-fn commit(task: usize, step: usize, parent: Option<(&Commit, Committed)>) -> Commit {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let unique = || {
-        NEXT.fetch_add(1, Ordering::Relaxed)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    };
-    let pack = PackId(unique().to_be_bytes());
-    let base = match parent {
-        None => Base::Root {
-            fresh: Incarnation(unique().to_be_bytes()),
-        },
-        Some((parent, committed)) => Base::Borrow {
-            incarnation: committed.incarnation,
-            from: vec![RecordRef {
-                key: parent.key.clone(),
-                pack: parent.pack,
-            }],
-        },
-    };
-    // Every tenth has chunks in rows of their own.
-    let len = if step % 10 == 9 { 20_000 } else { 300 };
-    Commit {
-        thread: format!("thread {task}").into(),
-        key: RecordKey {
-            namespace: "".into(),
-            id: format!("{step:04}").into(),
-        },
-        pack,
-        base,
-        expect_latest: None,
-        index: RecordIndex {
-            time_ms: 1,
-            ..RecordIndex::default()
-        },
-        body: Bytes::from(format!("body of {pack}")),
-        chunks: vec![vec![task as u8; len].into(), vec![step as u8; len].into()],
-        metadata: Arc::default(),
-    }
-}
-
-/// Commits that were tried, and what was answered.
-type Tried = Vec<(Commit, Result<Committed, Error>)>;
-
-/// A chain of commits; one that fails is tried anew as another one, until it succeeds.
-async fn chain(backend: Arc<SqlBackend>, task: usize, done: Arc<AtomicU64>) -> Tried {
-    let mut tried: Tried = Vec::new();
-    let mut last: Option<(Commit, Committed)> = None;
-    for step in 0..STEPS {
-        loop {
-            let parent = last
-                .as_ref()
-                .map(|(commit, committed)| (commit, *committed));
-            let next = commit(task, step, parent);
-            let result = backend.commit(next.clone()).await;
-            tried.push((next.clone(), result));
-            match &tried[tried.len() - 1].1 {
-                Ok(committed) => {
-                    last = Some((next, *committed));
-                    break;
-                }
-                Err(error) => {
-                    assert!(error.is_retryable(), "{error:?}");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-        done.fetch_add(1, Ordering::SeqCst);
-    }
-    tried
-}
-
-/// Compares what was answered with what is there.
-async fn check(backend: &SqlBackend, tried: &Tried) {
-    let (mut unknown, mut refused) = (0, 0);
-    for (commit, result) in tried {
-        let incarnation = backend.incarnation(&commit.thread).await.unwrap().unwrap();
-        let names: Vec<_> = (0..2)
-            .map(|ordinal| ChunkName {
-                pack: commit.pack,
-                ordinal,
-                locator: 0,
-                len: 0,
-            })
-            .collect();
-        let chunks = backend
-            .chunks(&commit.thread, incarnation, &names)
-            .await
-            .unwrap();
-        let there = chunks.iter().all(Option::is_some);
-        assert!(
-            there || chunks.iter().all(Option::is_none),
-            "a commit is there by half"
-        );
-        if there {
-            let expected: Vec<_> = commit.chunks.iter().cloned().map(Some).collect();
-            assert!(chunks == expected);
-        }
-        let picks = [Pick::At(commit.key.clone())];
-        let rows = backend
-            .get(&commit.thread, &picks, Detail::Bodies)
-            .await
-            .unwrap();
-        match (result, &rows[0]) {
-            (Ok(_), Some(row)) => {
-                assert!(there, "an acknowledged commit is lost");
-                assert_eq!(row.body, commit.body);
-            }
-            (Ok(_), None) => panic!("an acknowledged commit is lost"),
-            (Err(error), _) if error.is_certainly_not_applied() => {
-                refused += 1;
-                assert!(!there, "a commit that was not applied is there: {error}");
-            }
-            (Err(_), _) => unknown += 1,
-        }
-    }
-    println!(
-        "{} tried, {refused} not applied, {unknown} unknown",
-        tried.len()
-    );
-}
-
-/// Runs the chains, with something done to the server meanwhile.
-async fn through(config: SqlConfig, fault: impl AsyncFnOnce(&AtomicU64)) {
-    let backend = Arc::new(SqlBackend::from_config(config).await.unwrap());
-    let done = Arc::new(AtomicU64::new(0));
-    let chains = (0..TASKS).map(|task| tokio::spawn(chain(backend.clone(), task, done.clone())));
-    let chains: Vec<_> = chains.collect();
-    fault(&done).await;
-    let mut tried = Vec::new();
-    for chain in chains {
-        tried.extend(chain.await.unwrap());
-    }
-    assert!(
-        tried.iter().any(|(_, result)| result.is_err()),
-        "nothing went wrong"
-    );
-    check(&backend, &tried).await;
-}
-
-async fn until(done: &AtomicU64, count: u64) {
-    while done.load(Ordering::SeqCst) < count {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
 
 /// As [`through`], with the server killed and started again.
 async fn killed(url: String, kill: impl FnOnce()) {
@@ -176,7 +25,8 @@ async fn killed(url: String, kill: impl FnOnce()) {
         pool_timeout_ms: 5_000,
         ..SqlConfig::new(url)
     };
-    through(config, async |done| {
+    let backend = Arc::new(SqlBackend::from_config(config).await.unwrap());
+    through(backend, async |done| {
         until(done, 60).await;
         kill();
     })
@@ -216,7 +66,8 @@ async fn connections_that_are_cut_lose_nothing() {
     };
     let mut config = place.config();
     config.url.push_str("?application_name=to_be_cut");
-    through(config, async |done| {
+    let backend = Arc::new(SqlBackend::from_config(config).await.unwrap());
+    through(backend, async |done| {
         for n in 1..8 {
             until(done, 20 * n).await;
             place

@@ -18,8 +18,8 @@ use chunkpoint_core::backend::{
 };
 use chunkpoint_core::{Item, Memory, Settings};
 use chunkpoint_sql::SqlBackend;
+use chunkpoint_testkit::proxy::{Counted, proxy};
 use support::Place;
-use support::proxy::{Counted, proxy};
 
 fn message(n: usize) -> Item {
     Item::text(format!("message {n} {}", "x".repeat(480)))

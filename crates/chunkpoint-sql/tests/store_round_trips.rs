@@ -13,9 +13,9 @@ use std::time::Duration;
 use chunkpoint_core::store::{Delete, Expect, Put, Search, Store, StoreOp, Ttl, item_key};
 use chunkpoint_core::{Memory, Settings};
 use chunkpoint_sql::SqlBackend;
+use chunkpoint_testkit::proxy::{Counted, proxy};
 use serde_json::{Map, Value, json};
 use support::Place;
-use support::proxy::{Counted, proxy};
 
 fn value(n: u64) -> Map<String, Value> {
     let value = json!({"n": n, "kind": "usual", "text": "x".repeat(300)});

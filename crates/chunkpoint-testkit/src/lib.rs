@@ -13,7 +13,8 @@
 //! * [`copying`]: whole memories made at random, and compared, for export and import.
 //! * [`model`]: random operations against plain maps; part of the same.
 //! * [`mounted`]: filesystems that get full or cannot be written to.
-//! * [`services`]: real servers to run all of this on.
+//! * [`services`]: real servers to run all of this on; [`faults`]: commits while something
+//!   is done to them; [`proxy`]: what goes over the wire.
 //! * [`mod@store_backend_suite`]: one test for each promise of
 //!   [`StoreBackend`](chunkpoint_core::store_backend::StoreBackend), the long-term
 //!   store's side of a backend, with [`store_backend_suite!`].
@@ -33,9 +34,11 @@ pub mod copying;
 pub mod crash;
 pub mod deterministic;
 pub mod engine_suite;
+pub mod faults;
 pub mod model;
 pub mod mounted;
 pub mod objects;
+pub mod proxy;
 mod seeded;
 pub mod services;
 pub mod store_backend_suite;

@@ -46,6 +46,7 @@
 //! | `sqlite:///file.db`, `sqlite::memory:` | an SQLite file; one in memory | `sqlite` |
 //! | `postgres://user:password@host/database` | PostgreSQL 13 and later | `postgres` |
 //! | `mysql://user:password@host/database` | MySQL 8, MariaDB 10.6 and later | `mysql` |
+//! | `redis://user:password@host:6379/0`, `rediss://…` | Redis 7, Valkey, a Redis Cluster | `redis` |
 //!
 //! Options follow a question mark: those of [`Settings`] (`max_history`,
 //! `max_age`, `cache_bytes`, `compression`, `grace`, `background`, `store_ttl`,
@@ -79,6 +80,8 @@ pub use chunkpoint_core::{
 };
 #[cfg(feature = "fs")]
 pub use chunkpoint_fs as fs;
+#[cfg(feature = "redis")]
+pub use chunkpoint_redis as redis;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use chunkpoint_sql as sql;
 
@@ -98,6 +101,8 @@ pub const SCHEMES: &[&str] = &[
     "postgres://",
     #[cfg(feature = "mysql")]
     "mysql://",
+    #[cfg(feature = "redis")]
+    "redis://",
 ];
 
 /// Schemes of backends that a build may lack, and the features that bring them.
@@ -108,6 +113,9 @@ const FEATURES: &[(&str, &str)] = &[
     ("postgresql", "postgres"),
     ("mysql", "mysql"),
     ("mariadb", "mysql"),
+    ("redis", "redis"),
+    ("rediss", "redis"),
+    ("redis+unix", "redis"),
 ];
 
 /// Opens a memory by URL, with default settings but for the URL's options.
@@ -153,18 +161,12 @@ pub async fn open_with(url: &str, mut settings: Settings) -> Result<Memory> {
 async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
     match url.scheme() {
         "memory" => {
-            if let Some((name, _)) = url.query_pairs().next() {
-                return Err(unknown_option(&name, &[]));
-            }
+            check_options(url, &[])?;
             Ok(Arc::new(MemoryBackend::new()))
         }
         #[cfg(feature = "fs")]
         "file" => {
-            for (name, _) in url.query_pairs() {
-                if !chunkpoint_fs::FsConfig::OPTIONS.contains(&&*name) {
-                    return Err(unknown_option(&name, chunkpoint_fs::FsConfig::OPTIONS));
-                }
-            }
+            check_options(url, chunkpoint_fs::FsConfig::OPTIONS)?;
             let config = chunkpoint_fs::FsConfig::from_url(url.as_str())?;
             // Opening syncs, and removes what crashes left.
             let open = || chunkpoint_fs::FsBackend::from_config(config);
@@ -180,6 +182,13 @@ async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
         "postgres" | "postgresql" => open_sql(url, chunkpoint_sql::Dialect::Postgres).await,
         #[cfg(feature = "mysql")]
         "mysql" | "mariadb" => open_sql(url, chunkpoint_sql::Dialect::MySql).await,
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+unix" => {
+            check_options(url, chunkpoint_redis::RedisConfig::OPTIONS)?;
+            let config = chunkpoint_redis::RedisConfig::from_url(url.as_str())?;
+            let backend = chunkpoint_redis::RedisBackend::from_config(config).await?;
+            Ok(Arc::new(backend))
+        }
         scheme => {
             let known = SCHEMES.join(", ");
             let lacking = FEATURES.iter().find(|(of, _)| *of == scheme);
@@ -203,23 +212,26 @@ async fn open_sql(
     dialect: chunkpoint_sql::Dialect,
 ) -> Result<Arc<dyn CheckpointBackend>> {
     let known = chunkpoint_sql::SqlConfig::options(dialect);
-    for (name, _) in url.query_pairs() {
-        if !known.contains(&&*name) {
-            return Err(unknown_option(&name, &known));
-        }
-    }
+    check_options(url, &known)?;
     let config = chunkpoint_sql::SqlConfig::from_url(url.as_str())?;
     Ok(Arc::new(
         chunkpoint_sql::SqlBackend::from_config(config).await?,
     ))
 }
 
-fn unknown_option(name: &str, backend: &[&str]) -> Error {
+/// Refuses options that neither the settings nor the backend know.
+fn check_options(url: &Url, backend: &[&str]) -> Result<()> {
+    let unknown = url
+        .query_pairs()
+        .find(|(name, _)| !backend.contains(&&**name));
+    let Some((name, _)) = unknown else {
+        return Ok(());
+    };
     let mut known: Vec<&str> = Settings::OPTIONS.to_vec();
     known.extend_from_slice(backend);
-    Error::invalid(format!(
+    Err(Error::invalid(format!(
         "unknown option {}; known are {}",
-        chunkpoint_core::quote(name),
+        chunkpoint_core::quote(&name),
         known.join(", ")
-    ))
+    )))
 }

@@ -155,3 +155,15 @@ async fn a_server_that_cannot_be_reached_is_unavailable_and_keeps_the_secret() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(!format!("{error:?} {error}").contains("hunter2"));
 }
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn options_of_redis_are_known() {
+    let error = refused("redis://localhost/?max_histroy=1").await;
+    assert!(error.message().contains("thread_ttl"), "{error}");
+    assert!(error.message().contains("max_history"), "{error}");
+    let url = "redis://:hunter2@127.0.0.1:1/?timeout=1&max_history=3&prefix=a";
+    let error = chunkpoint::open(url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error}");
+}

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Commit;
+use crate::error::{Error, ErrorKind, Result};
+
 /// How sure an acknowledged mutation is to survive.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -69,5 +72,28 @@ impl Capabilities {
             shared: false,
             atomic_parent_check: true,
         }
+    }
+    /// Checks a commit against the limits.
+    ///
+    /// # Errors
+    /// `TooLarge` if a chunk, the body, or all of it together is over one.
+    pub fn check(&self, commit: &Commit) -> Result<()> {
+        let too_large = |what: &str, bytes: u64, most: u64| {
+            let message = format!("{what} has {bytes} bytes; at most {most} are accepted");
+            Err(Error::new(ErrorKind::TooLarge, message))
+        };
+        let chunks = commit.chunks.iter().map(|chunk| (chunk, "a chunk"));
+        let mut total = 0;
+        for (part, what) in chunks.chain([(&commit.body, "the body")]) {
+            let bytes = part.len() as u64;
+            if bytes > self.max_value_bytes {
+                return too_large(what, bytes, self.max_value_bytes);
+            }
+            total += bytes;
+        }
+        if total > self.max_commit_bytes {
+            return too_large("the commit", total, self.max_commit_bytes);
+        }
+        Ok(())
     }
 }

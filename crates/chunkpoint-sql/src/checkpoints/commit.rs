@@ -37,7 +37,7 @@ enum Outcome {
 
 impl Inner {
     pub(crate) async fn commit(&self, commit: &Commit) -> Result<Committed> {
-        self.check_sizes(commit)?;
+        self.capabilities().check(commit)?;
         let prepared = Prepared::new(commit);
         // Most commits add what is not there, beside others that do. One that counts on
         // the latest, or finds a record to replace, is alone with its thread.
@@ -85,31 +85,6 @@ impl Inner {
                 Outcome::Again(with) => lock = with,
             }
         }
-    }
-
-    fn check_sizes(&self, commit: &Commit) -> Result<()> {
-        let capabilities = self.capabilities();
-        let most = capabilities.max_value_bytes;
-        let parts = commit.chunks.iter().map(|chunk| (chunk, "a chunk"));
-        for (part, what) in parts.chain([(&commit.body, "the body")]) {
-            if part.len() as u64 > most {
-                let message = format!(
-                    "{what} has {} bytes; at most {most} are accepted",
-                    part.len()
-                );
-                return Err(Error::new(ErrorKind::TooLarge, message));
-            }
-        }
-        let total: usize = commit.chunks.iter().map(Bytes::len).sum();
-        let (total, most) = (
-            (total + commit.body.len()) as u64,
-            capabilities.max_commit_bytes,
-        );
-        if total > most {
-            let message = format!("the commit has {total} bytes; at most {most} are accepted");
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
-        Ok(())
     }
 
     /// The steps of a commit, statement by statement.

@@ -12,7 +12,6 @@ mod read;
 mod reclaim;
 mod row;
 mod threads;
-mod writes;
 
 use std::sync::Arc;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use chunkpoint_core::backend::PutWrites;
+use chunkpoint_core::pending::encode;
 use chunkpoint_core::{Error, ErrorKind, Result};
 
 use super::threads::{BEGINNINGS, Life, Lock, lock_number};
-use super::writes::encode;
 use crate::backend::{Inner, retrying, transaction};
 use crate::dialect::Dialect;
 use crate::error::is_duplicate;

@@ -8,12 +8,12 @@ use chunkpoint_core::Result;
 use chunkpoint_core::backend::{
     Condemned, CondemnedPack, Incarnation, ListCondemned, PackId, PendingWrite, Reclaim, Reclaimed,
 };
+use chunkpoint_core::pending::{Slots, encode};
 
 use super::ended::purge;
 use super::pack::{Run, chunks, entries, run};
 use super::read::{life_of, one_of};
 use super::threads::Lock;
-use super::writes::{Slots, encode};
 use crate::backend::{Inner, transaction};
 use crate::db::Tx;
 use crate::dialect::Dialect;

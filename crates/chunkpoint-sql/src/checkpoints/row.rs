@@ -7,8 +7,8 @@ use chunkpoint_core::Result;
 use chunkpoint_core::backend::{
     Detail, Incarnation, PackId, RecordIndex, RecordKey, RecordRef, RecordRow,
 };
+use chunkpoint_core::pending::Slots;
 
-use super::writes::Slots;
 use crate::db::Db;
 use crate::dialect::Dialect;
 use crate::names::Key;

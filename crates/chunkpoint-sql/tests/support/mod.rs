@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 use std::str::FromStr;
-pub(crate) mod proxy;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

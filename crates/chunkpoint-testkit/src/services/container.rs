@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use testcontainers_modules::testcontainers::core::IntoContainerPort;
 use testcontainers_modules::testcontainers::runners::SyncRunner;
 use testcontainers_modules::testcontainers::{Image as OfModule, ImageExt, TestcontainersError};
-use testcontainers_modules::{mariadb, mysql, postgres};
+use testcontainers_modules::{mariadb, mysql, postgres, redis};
 
 use super::{Kept, Service, Started};
 
@@ -22,6 +22,8 @@ pub enum Image {
     MySql,
     /// MariaDB 11.8.
     MariaDb,
+    /// Redis 7.4, that syncs every command.
+    Redis,
 }
 
 /// A container that is removed with this, and with this process.
@@ -84,6 +86,12 @@ impl Image {
                 let image = mariadb::Mariadb::default().with_tag("11.8");
                 let (id, address) = run(image.with_cmd(connections), 3306)?;
                 Ok((id, format!("mysql://root@{address}/test")))
+            }
+            Self::Redis => {
+                let image = redis::Redis::default().with_tag("7.4-alpine");
+                let command = "redis-server --appendonly yes --appendfsync always";
+                let (id, address) = run(image.with_cmd(command.split(' ')), redis::REDIS_PORT)?;
+                Ok((id, format!("redis://{address}")))
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Servers for tests.
 //!
 //! Each comes from, in this order: a URL in the environment (`CHUNKPOINT_POSTGRES_URL`,
-//! `CHUNKPOINT_MYSQL_URL`); a program found on this machine, started on a free port of
-//! 127.0.0.1 in a directory of its own; with the feature `testcontainers`, a container where
-//! Docker answers. One that cannot be had is named and skipped, and
-//! is a failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql`, or `all`).
+//! `CHUNKPOINT_MYSQL_URL`, `CHUNKPOINT_REDIS_URL`, …); a program found on this machine, started
+//! on a free port of 127.0.0.1 in a directory of its own; with the feature `testcontainers`, a
+//! container where Docker answers. One that cannot be had is named and skipped, and is a
+//! failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql,redis`, or `all`).
 //!
 //! A server that was started here ends with the test process, however that ends: a shell
 //! waits for its standard input to close, which the operating system does then, kills the
@@ -18,6 +18,7 @@ mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod redis;
 
 use std::fmt;
 use std::path::Path;
@@ -28,6 +29,7 @@ pub use self::container::Image;
 pub use self::mariadb::MariaDb;
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{Postgres, Safety};
+pub use self::redis::{Redis, RedisCluster};
 
 /// A server, as tests are given it.
 #[derive(Debug)]
@@ -59,6 +61,13 @@ impl Service {
         }
     }
 
+    fn of_redis(server: Redis) -> Self {
+        Self {
+            url: server.url(),
+            _kept: Kept::Process(server.into_process()),
+        }
+    }
+
     fn of_mariadb(server: MariaDb) -> Self {
         Self {
             url: server.url(),
@@ -74,6 +83,8 @@ pub enum Kind {
     Postgres,
     /// MySQL or MariaDB.
     MySql,
+    /// Redis or Valkey.
+    Redis,
 }
 
 impl Kind {
@@ -82,6 +93,7 @@ impl Kind {
         match self {
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
+            Self::Redis => "redis",
         }
     }
 
@@ -90,6 +102,7 @@ impl Kind {
         match self {
             Self::Postgres => "CHUNKPOINT_POSTGRES_URL",
             Self::MySql => "CHUNKPOINT_MYSQL_URL",
+            Self::Redis => "CHUNKPOINT_REDIS_URL",
         }
     }
 }
@@ -120,6 +133,7 @@ pub fn provide(kind: Kind, safety: Safety, parent: &Path) -> Result<Service, Mis
         let started = match kind {
             Kind::Postgres => Postgres::start_in(safety, parent).map(Service::of_postgres),
             Kind::MySql => MariaDb::start_in(safety, parent).map(Service::of_mariadb),
+            Kind::Redis => Redis::start_in(safety, parent).map(Service::of_redis),
         };
         started.or_else(|why| in_container(kind, why))
     })
@@ -151,6 +165,37 @@ pub fn mysql() -> Option<&'static Service> {
     SERVICE.get_or_init(start).as_ref()
 }
 
+/// A Redis server that all tests of this process share; each uses a prefix of its own.
+/// `None` where there is none, with a note.
+pub fn redis() -> Option<&'static Service> {
+    static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
+    let start = || {
+        find(Kind::Redis.name(), Kind::Redis.variable(), || {
+            let started = Redis::start(Safety::Throwaway).map(Service::of_redis);
+            started.or_else(|why| in_container(Kind::Redis, why))
+        })
+    };
+    SERVICE.get_or_init(start).as_ref()
+}
+
+/// A Redis Cluster of three nodes, likewise.
+pub fn redis_cluster() -> Option<&'static Service> {
+    static SERVICE: OnceLock<Option<(Service, Option<RedisCluster>)>> = OnceLock::new();
+    let start = || {
+        find("redis-cluster", "CHUNKPOINT_REDIS_CLUSTER_URL", || {
+            let cluster = RedisCluster::start(Safety::Throwaway, 0)?;
+            let service = Service {
+                url: cluster.url(),
+                // The cluster beside it does.
+                _kept: Kept::Elsewhere,
+            };
+            Ok((service, Some(cluster)))
+        })
+    };
+    let service = SERVICE.get_or_init(start).as_ref();
+    service.map(|(service, _)| service)
+}
+
 /// PgBouncer in transaction mode, before a server of its own.
 pub fn pgbouncer() -> Option<&'static Service> {
     static SERVICE: OnceLock<Option<(Service, Postgres)>> = OnceLock::new();
@@ -177,6 +222,7 @@ fn in_container(kind: Kind, why: String) -> Started<Service> {
     let image = match kind {
         Kind::Postgres => Image::Postgres,
         Kind::MySql => Image::MySql,
+        Kind::Redis => Image::Redis,
     };
     image.start().map_err(|no| format!("{why}; {no}"))
 }
@@ -200,6 +246,12 @@ impl Provided for Service {
             url,
             _kept: Kept::Elsewhere,
         })
+    }
+}
+
+impl Provided for (Service, Option<RedisCluster>) {
+    fn of_url(url: String) -> Option<Self> {
+        Some((Service::of_url(url)?, None))
     }
 }
 

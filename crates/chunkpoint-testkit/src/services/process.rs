@@ -141,7 +141,7 @@ impl fmt::Debug for Process {
 
 /// A port that nobody listens on. Somebody else may take it before the server does; the
 /// server then does not start, which is said.
-fn free_port() -> Started<u16> {
+pub(super) fn free_port() -> Started<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
     listener
         .local_addr()
@@ -166,8 +166,8 @@ pub(super) fn program(candidates: &[&str]) -> Started<PathBuf> {
         .ok_or_else(|| format!("{} is not installed", candidates.join(" or ")))
 }
 
-/// Runs a program to its end.
-pub(super) fn run(user: &str, program: &Path, args: &[String]) -> Started<()> {
+/// Runs a program to its end; gives what it prints.
+pub(super) fn run(user: &str, program: &Path, args: &[String]) -> Started<String> {
     let mut words = as_user(user);
     words.push(program.display().to_string());
     words.extend_from_slice(args);
@@ -175,10 +175,10 @@ pub(super) fn run(user: &str, program: &Path, args: &[String]) -> Started<()> {
     finished(&program.display().to_string(), output)
 }
 
-fn finished(what: &str, output: std::io::Result<std::process::Output>) -> Started<()> {
+fn finished(what: &str, output: std::io::Result<std::process::Output>) -> Started<String> {
     let output = output.map_err(|e| format!("{what}: {e}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Err(format!("{what}: {said}"))

@@ -1,16 +1,19 @@
-//! Pending writes: a row for each call, and what the calls of a checkpoint add up to.
+//! Pending writes as bytes: a run for each call, and what the calls of a checkpoint add up
+//! to.
+//!
+//! Public for the backends that keep calls as they came.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::backend::PendingWrite;
+use crate::error::Result;
+use crate::wire::{Put, Reader};
 use bytes::Bytes;
-use chunkpoint_core::Result;
-use chunkpoint_core::backend::PendingWrite;
-use chunkpoint_core::wire::{Put, Reader};
 
-/// The writes of one call, as its row has them: one after the other, each its task, its
+/// The writes of one call: one after the other, each its task, its
 /// task's path, its index, its channel, 1 where it replaces, and its value.
-pub(crate) fn encode<'a>(writes: impl IntoIterator<Item = &'a PendingWrite>) -> Bytes {
+pub fn encode<'a>(writes: impl IntoIterator<Item = &'a PendingWrite>) -> Bytes {
     let mut out = Vec::new();
     for write in writes {
         out.put_run(write.task_id.as_bytes());
@@ -41,11 +44,15 @@ fn decode(row: Bytes) -> Result<Vec<PendingWrite>> {
 
 /// What calls add up to: of each (task, idx), the write that holds, and what came with
 /// its call.
-pub(crate) struct Slots<T>(BTreeMap<(Arc<str>, i32), (T, PendingWrite)>);
+#[derive(Debug)]
+pub struct Slots<T>(BTreeMap<(Arc<str>, i32), (T, PendingWrite)>);
 
 impl<T: Copy> Slots<T> {
     /// The calls of one checkpoint, in the order in which they were made.
-    pub(crate) fn of(calls: impl IntoIterator<Item = (T, Bytes)>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `Corrupt` if one of them is not what [`encode`] gave.
+    pub fn of(calls: impl IntoIterator<Item = (T, Bytes)>) -> Result<Self> {
         let mut slots = BTreeMap::new();
         for (with, call) in calls {
             for write in decode(call)? {
@@ -59,7 +66,7 @@ impl<T: Copy> Slots<T> {
     }
 
     /// The writes, with what came with the calls they are of.
-    pub(crate) fn into_writes(self) -> impl Iterator<Item = (T, PendingWrite)> {
+    pub fn into_writes(self) -> impl Iterator<Item = (T, PendingWrite)> {
         self.0.into_values()
     }
 }

@@ -1,0 +1,187 @@
+//! Redis, or Valkey where that is what is installed: one server, or a cluster.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Started;
+use super::postgres::Safety;
+use super::process::{Process, free_port, program, run};
+
+/// Redis may run as anyone; its directory is whose tests these are.
+const USER: &str = "root";
+
+const SERVERS: &[&str] = &["redis-server", "valkey-server"];
+const CLIENTS: &[&str] = &["redis-cli", "valkey-cli"];
+
+/// A Redis server with an empty database, without a password.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    safety: Safety,
+    /// What its configuration has besides.
+    options: Vec<String>,
+}
+
+impl Redis {
+    /// Starts a server, in the system's directory for temporary files.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start(safety: Safety) -> Started<Self> {
+        Self::start_in(safety, &std::env::temp_dir())
+    }
+
+    /// Starts a server in a directory of its own below `parent`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_in(safety: Safety, parent: &Path) -> Started<Self> {
+        Self::start_with(safety, parent, &[])
+    }
+
+    /// As [`start_in`](Self::start_in), with more options, such as `--maxmemory 10mb`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_with(safety: Safety, parent: &Path, options: &[&str]) -> Started<Self> {
+        let mut redis = Self {
+            process: Process::new("redis", USER, parent)?,
+            safety,
+            options: options.iter().map(|&option| option.into()).collect(),
+        };
+        redis.restart()?;
+        Ok(redis)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.process.port())
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.process.port()
+    }
+
+    /// Kills it with `SIGKILL`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`kill`](Self::kill), on what is on the disk.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn restart(&mut self) -> Started<()> {
+        let (server, args) = (program(SERVERS)?, self.arguments());
+        self.process.start(USER, &server, &args)
+    }
+
+    /// Runs a command by the server's own client, and gives what that prints.
+    ///
+    /// # Errors
+    /// What it says instead.
+    pub fn command(&self, words: &[&str]) -> Started<String> {
+        let port = self.process.port().to_string();
+        let mut args = vec!["-p".to_owned(), port];
+        args.extend(words.iter().map(|&word| word.to_owned()));
+        run(USER, &program(CLIENTS)?, &args)
+    }
+
+    pub(super) fn into_process(self) -> Process {
+        self.process
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let (port, dir) = (self.process.port().to_string(), self.process.dir());
+        let dir = dir.display().to_string();
+        let durable = self.safety == Safety::Durable;
+        let (append, sync) = if durable {
+            ("yes", "always")
+        } else {
+            ("no", "no")
+        };
+        let args = [
+            "--port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            &dir,
+            "--save",
+            "",
+            "--appendonly",
+            append,
+            "--appendfsync",
+            sync,
+        ];
+        let mut args: Vec<String> = args.map(String::from).to_vec();
+        args.extend_from_slice(&self.options);
+        args
+    }
+}
+
+/// A Redis Cluster on this machine.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// Starts a cluster of three primaries, each with so many replicas.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start(safety: Safety, replicas: usize) -> Started<Self> {
+        let parent = std::env::temp_dir();
+        let mut nodes = Vec::new();
+        for _ in 0..3 * (1 + replicas) {
+            let bus = free_port()?.to_string();
+            let options = [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                &bus,
+                // Failing over takes seconds then.
+                "--cluster-node-timeout",
+                "1000",
+            ];
+            nodes.push(Redis::start_with(safety, &parent, &options)?);
+        }
+        let address = |node: &Redis| format!("127.0.0.1:{}", node.port());
+        let mut args = vec!["--cluster".to_owned(), "create".into()];
+        args.extend(nodes.iter().map(address));
+        args.extend(["--cluster-replicas".into(), replicas.to_string()]);
+        args.push("--cluster-yes".into());
+        run(USER, &program(CLIENTS)?, &args)?;
+        let cluster = Self { nodes };
+        for _ in 0..600 {
+            if cluster.agrees()? {
+                return Ok(cluster);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err("the nodes of a cluster did not find each other".into())
+    }
+
+    fn agrees(&self) -> Started<bool> {
+        for node in &self.nodes {
+            let info = node.command(&["cluster", "info"])?;
+            let known = format!("cluster_known_nodes:{}", self.nodes.len());
+            if !info.contains("cluster_state:ok") || !info.contains(&known) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Its URL: that of its first node.
+    pub fn url(&self) -> String {
+        self.nodes[0].url()
+    }
+
+    /// Its nodes, the primaries first.
+    pub fn nodes(&mut self) -> &mut [Redis] {
+        &mut self.nodes
+    }
+}
