@@ -179,6 +179,7 @@ mod tests {
         assert_eq!(unit("default.put_short_count"), Some(Unit::Count));
         assert_eq!(unit("default.search_small_p99_ns"), Some(Unit::Nanos));
         assert_eq!(unit("floor.paired_patch_large_p50_ns"), Some(Unit::Nanos));
+        assert_eq!(unit("floor.search_over_floor"), Some(Unit::Ratio));
         for unknown in [
             "default.put_short_small_p50_ns",
             "floor.paired_nothing_p50_ns",

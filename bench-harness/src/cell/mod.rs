@@ -111,6 +111,8 @@ pub struct Job {
     pub variant: Variant,
     /// Which parts; those of one process.
     pub stages: Vec<Stage>,
+    /// How many processes before this one did these parts: 0 is the first.
+    pub repetition: usize,
     /// Which states.
     pub sampling: Sampling,
     /// The directory of the ledger and of what else the harness needs meanwhile.

@@ -62,22 +62,21 @@ pub fn run(job: &Job) -> Result<CellReport> {
         job.scenario.name, job.site.kind, job.variant
     );
     let mut display = Display::new(&title);
-    for stages in processes(job) {
-        let report = run_child(
-            &Job {
-                stages,
-                ..job.clone()
-            },
-            &mut display,
-        )?;
+    for (stages, repetition) in processes(job) {
+        let job = Job {
+            stages,
+            repetition,
+            ..job.clone()
+        };
+        let report = run_child(&job, &mut display)?;
         cell.take(report)?;
         if !cell.failures.is_empty() {
             break;
         }
     }
-    for (name, latency) in &cell.ops {
+    for (op, latency) in &cell.ops {
         let p = latency.percentiles();
-        let name = name.replace('-', "_");
+        let name = op.replace('-', "_");
         let count = latency.count() as f64;
         for (statistic, value) in [
             ("count", count),
@@ -88,6 +87,11 @@ pub fn run(job: &Job) -> Result<CellReport> {
         ] {
             cell.figures.insert(format!("{name}_{statistic}"), value);
         }
+        let beside = cell.ops.get(&format!("paired-{op}"));
+        if let Some(beside) = beside.filter(|_| p.p50 > 0) {
+            let over = beside.percentiles().p50 as f64 / p.p50 as f64;
+            cell.figures.insert(format!("{name}_over_floor"), over);
+        }
     }
     display.finish(if cell.failures.is_empty() {
         "done"
@@ -97,13 +101,13 @@ pub fn run(job: &Job) -> Result<CellReport> {
     Ok(cell)
 }
 
-/// The stages of each process.
-fn processes(job: &Job) -> Vec<Vec<Stage>> {
+/// The stages of each process, and how many before it did the same.
+fn processes(job: &Job) -> Vec<(Vec<Stage>, usize)> {
     if job.site.kind == BackendKind::Memory {
         // What is in memory ends with the process, so there is only one.
         let mut stages = job.stages.clone();
         stages.retain(|stage| *stage != Stage::Cold);
-        return vec![stages];
+        return vec![(stages, 0)];
     }
     let mut processes = Vec::new();
     for &stage in &job.stages {
@@ -112,7 +116,7 @@ fn processes(job: &Job) -> Vec<Vec<Stage>> {
             Model::LongTermStore(model) if stage == Stage::Cold => model.cold_opens,
             _ => 1,
         };
-        processes.extend(std::iter::repeat_n(vec![stage], count));
+        processes.extend((0..count).map(|repetition| (vec![stage], repetition)));
     }
     processes
 }

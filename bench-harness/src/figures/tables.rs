@@ -301,4 +301,6 @@ pub(super) const STATISTICS: &[(&str, Unit)] = &[
     ("p99_ns", Unit::Nanos),
     ("max_ns", Unit::Nanos),
     ("mean_ns", Unit::Nanos),
+    // Of the floor: the p50 of the engine beside it over its own.
+    ("over_floor", Unit::Ratio),
 ];

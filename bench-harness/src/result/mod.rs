@@ -96,7 +96,8 @@ pub struct BackendInfo {
     pub kind: BackendKind,
     /// What an acknowledged commit survives.
     pub durability: Durability,
-    /// Settings that are not the default's.
+    /// Settings that are not the default's, and those that depend on the process's
+    /// limits: of files, `open-files`, how many are kept open.
     pub config: serde_json::Value,
     /// The database, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

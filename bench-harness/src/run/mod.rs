@@ -20,7 +20,7 @@ use crate::result::{
     self, BackendInfo, Cell, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo, evaluate,
 };
 use crate::scenario::{Entry, Model, Scenario, Source};
-use crate::subject::{BackendKind, Site, Variant, snapshot_len};
+use crate::subject::{BackendKind, Site, Variant, file_config, snapshot_len};
 use crate::workload::{self, Collection, ItemSummary, Summary, TraceFile, Workload};
 
 /// What the caller wants of a run.
@@ -296,7 +296,7 @@ impl Run<'_> {
             backend: BackendInfo {
                 kind: backend,
                 durability: self.durability(backend),
-                config: self.config(),
+                config: self.config(&site),
                 server,
             },
             machine,
@@ -334,6 +334,7 @@ impl Run<'_> {
             site: site.clone(),
             variant,
             stages: Stage::of(&self.scenario.model, site.kind, variant),
+            repetition: 0,
             sampling: self.sampling(variant),
             desk,
             trace: self.trace.clone(),
@@ -385,10 +386,15 @@ impl Run<'_> {
         })
     }
 
-    fn config(&self) -> serde_json::Value {
+    /// The scenario's settings, and what the backend sets by the process's limits.
+    fn config(&self, site: &Site) -> serde_json::Value {
         let mut config = json!(&self.scenario.settings);
         if let Some(settings) = config.as_object_mut() {
             settings.retain(|_, value| !value.is_null());
+            if site.kind == BackendKind::File {
+                let files = file_config(&site.directory, site.durability);
+                settings.insert("open-files".into(), files.open_files.into());
+            }
         }
         config
     }

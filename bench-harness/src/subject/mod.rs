@@ -35,7 +35,7 @@ use crate::workload::Conversation;
 pub use ledger::{Entry, Ledger};
 pub use site::{Server, ServerUrl, Site};
 pub use snapshot::encoded_len as snapshot_len;
-pub use store::{Footprint, Store, directory_footprint};
+pub use store::{Footprint, Store, directory_footprint, file_config};
 
 /// What a thread's messages are called in every variant that has names.
 const MESSAGES: &str = "messages";

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chunkpoint_core::backend::{CheckpointBackend, Durability};
 use chunkpoint_core::layers::{Layered, Method, Metrics};
 use chunkpoint_core::memory::MemoryBackend;
-use chunkpoint_fs::FsBackend;
+use chunkpoint_fs::{FsBackend, FsConfig};
 use serde::{Deserialize, Serialize};
 
 use super::sql::Place;
@@ -105,9 +105,7 @@ impl Store {
                 directory,
                 durability,
             } => {
-                let backend = FsBackend::builder(directory)
-                    .durability(*durability)
-                    .open()
+                let backend = FsBackend::from_config(file_config(directory, *durability))
                     .map_err(Error::engine("open the file backend"))?;
                 let backend = Arc::new(backend);
                 (backend.clone(), Some(backend))
@@ -180,6 +178,16 @@ impl Store {
             Self::Sql { place, .. } => Box::pin(place.remove()).await,
             _ => Ok(()),
         }
+    }
+}
+
+/// How files are opened: by the backend's defaults, but for the durability. How many are
+/// kept open depends on what this process may open, as do its children, which inherit
+/// the limit.
+pub fn file_config(directory: &Path, durability: Durability) -> FsConfig {
+    FsConfig {
+        durability,
+        ..FsConfig::new(directory)
     }
 }
 

@@ -39,6 +39,9 @@ fn a_long_term_store_has_its_figures_and_every_item_is_checked() {
     );
     let result = place.results().remove(0);
     assert_eq!(result["workload"]["items"], 600);
+    let settings = &result["backend"]["config"];
+    assert_eq!(settings["grace-ms"], 50);
+    assert!(settings["open-files"].as_u64() >= Some(16), "{settings}");
     for variant in ["default", "whole-value"] {
         let kept = figure(&result, variant, "items_kept");
         assert!(kept > 500.0, "{kept}");
@@ -82,6 +85,12 @@ fn a_long_term_store_has_its_figures_and_every_item_is_checked() {
         figure(&result, "floor", "put_count"),
         figure(&result, "floor", "paired_put_count")
     );
+    for op in ["get", "put", "patch", "search"] {
+        let p50 = |op: &str| figure(&result, "floor", &format!("{op}_p50_ns"));
+        let over = figure(&result, "floor", &format!("{op}_over_floor"));
+        assert_eq!(over, p50(&format!("paired_{op}")) / p50(op), "{op}");
+        assert!(p50(&format!("bare_{op}")) <= p50(op), "{op}");
+    }
     let moved = patched("floor") / patched("default");
     assert!((moved - 1.0).abs() < 0.1, "{moved}");
 

@@ -8,7 +8,7 @@ use crate::measure::PhaseName;
 use crate::model::Bench;
 use crate::scenario::LongTermStore;
 use crate::subject::items::ItemOp;
-use crate::workload::{Query, Rng, Step, Wanted};
+use crate::workload::{Collection, Query, Rng, Step, Wanted};
 
 /// Tells the stream that chooses what is read.
 const COLD: u64 = 0xc01d;
@@ -17,15 +17,8 @@ const COLD: u64 = 0xc01d;
 pub(in crate::model) async fn cold(bench: &mut Bench<'_>, model: &LongTermStore) -> Result<()> {
     // Made first, and kept: the harness's memory is there before anything is measured.
     let oracle = bench.first_oracle(Which::Many, model)?;
-    let rng = &mut Rng::at(&[bench.items()?.seed, COLD]);
-    let get = Step::Get(oracle.collection().draw(rng));
-    let another = oracle.collection().draw(rng);
-    let search = Step::Search(Query {
-        namespace: oracle.collection().namespace_of(another),
-        wanted: Wanted::draw(rng),
-        offset: 0,
-        limit: model.page,
-    });
+    let seeds = [bench.items()?.seed, bench.job.repetition as u64];
+    let [get, search] = steps(oracle.collection(), seeds, model.page);
     let pair = bench.open(Which::Many).await?;
     // One trivial operation: an item that is not there.
     let open = bench.recorder.begin(PhaseName::WarmUp);
@@ -59,4 +52,58 @@ pub(in crate::model) async fn cold(bench: &mut Bench<'_>, model: &LongTermStore)
         bench.check(oracle.check(step, &run.value));
     }
     bench.teardown_items(&pair).await
+}
+
+/// A get, and a search of another namespace: what the get has read would make it no first
+/// one. Every repetition draws others.
+fn steps(collection: &Collection, [seed, repetition]: [u64; 2], page: usize) -> [Step; 2] {
+    let rng = &mut Rng::at(&[seed, COLD, repetition]);
+    let place = collection.draw(rng);
+    let taken = collection.namespace_of(place);
+    let mut namespace = collection.namespace_of(collection.draw(rng));
+    while namespace == taken && collection.namespaces() > 1 {
+        namespace = collection.namespace_of(collection.draw(rng));
+    }
+    let search = Query {
+        namespace,
+        wanted: Wanted::draw(rng),
+        offset: 0,
+        limit: page,
+    };
+    [Step::Get(place), Step::Search(search)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{ItemKind, Items};
+    use crate::workload::Quantiles;
+
+    #[test]
+    fn every_repetition_looks_for_others() {
+        // Of Zipf's law, so that the same namespace is often drawn twice.
+        let spec = Items {
+            items: 10_000,
+            namespaces: 3,
+            seed: 1,
+            popularity: 2.0,
+            kinds: vec![ItemKind {
+                name: "fact".into(),
+                share: 1.0,
+                bytes: Quantiles::try_from(vec![(0.0, 100.0), (1.0, 200.0)]).unwrap(),
+            }],
+        };
+        let many = Collection::new(&spec, spec.items, spec.namespaces, 2);
+        let drawn: Vec<_> = (0..20).map(|nth| steps(&many, [1, nth], 10)).collect();
+        for [get, search] in &drawn {
+            let (Step::Get(place), Step::Search(query)) = (get, search) else {
+                panic!("{get:?}, {search:?}");
+            };
+            assert_ne!(many.namespace_of(*place), query.namespace);
+        }
+        for (nth, [get, _]) in drawn.iter().enumerate() {
+            assert!(drawn[..nth].iter().all(|[other, _]| other != get), "{nth}");
+        }
+        assert_eq!(drawn[7], steps(&many, [1, 7], 10));
+    }
 }
