@@ -1,6 +1,6 @@
 //! What only databases have: servers, their own accounting, a wire.
 
-use crate::place::{Place, cell, figure, text};
+use crate::place::{Place, cell, check_replay, figure, text};
 
 /// A replay on a database: every state right, the floor beside it, figures of its own.
 fn replay_on(backend: &str) {
@@ -17,21 +17,7 @@ fn replay_on(backend: &str) {
         );
         return;
     };
-    let messages = result["workload"]["messages"].as_f64().unwrap();
-    for variant in ["default", "whole-value", "full-snapshot", "no-op"] {
-        assert_eq!(
-            figure(&result, variant, "states_verified"),
-            messages,
-            "{variant}"
-        );
-    }
-    assert_eq!(figure(&result, "floor", "puts"), messages);
-    let moved = figure(&result, "floor", "bytes_written");
-    let written = figure(&result, "default", "bytes_written");
-    assert!(
-        (moved / written - 1.0).abs() < 0.01,
-        "{moved} is not about {written}"
-    );
+    check_replay(&result);
     // The database counts its pages, and has to keep at least what it was given.
     for variant in ["default", "full-snapshot", "floor"] {
         let (at_rest, written) = (

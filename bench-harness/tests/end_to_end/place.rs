@@ -84,3 +84,24 @@ pub(crate) fn figure(result: &Value, variant: &str, name: &str) -> f64 {
     let figure = cell(result, variant)["figures"][name].as_f64();
     figure.unwrap_or_else(|| panic!("{variant}.{name}"))
 }
+
+/// Every variant has read back every state, and the floor has moved as many bytes as the
+/// engine.
+pub(crate) fn check_replay(result: &Value) {
+    let messages = result["workload"]["messages"].as_f64().unwrap();
+    for variant in ["default", "whole-value", "full-snapshot", "no-op"] {
+        assert_eq!(
+            figure(result, variant, "states_verified"),
+            messages,
+            "{variant}"
+        );
+    }
+    assert_eq!(figure(result, "floor", "puts"), messages);
+    // The engine beside the floor has other random ids and times.
+    let moved = figure(result, "floor", "bytes_written");
+    let written = figure(result, "default", "bytes_written");
+    assert!(
+        (moved / written - 1.0).abs() < 0.01,
+        "{moved} is not about {written}"
+    );
+}

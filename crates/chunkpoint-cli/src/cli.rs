@@ -40,7 +40,7 @@ URLs:
   sqlite:///var/lib/a.db      an SQLite file
   postgres://user@host/db     a PostgreSQL database
   mysql://user@host/db        a MySQL or MariaDB database
-  redis://user:pw@host/0      Redis, Valkey, or a node of a Redis Cluster
+  redis://user:pw@host/0      Redis, or a node of a Redis Cluster
   memory:                     this process's memory: empty when the command starts
 
 Examples:

@@ -1,4 +1,4 @@
-//! Checkpoints and the long-term store in Redis, Valkey and Redis Cluster, without modules.
+//! Checkpoints and the long-term store in Redis 7 and Redis Cluster, without modules.
 //!
 //! ```no_run
 //! # async fn open() -> chunkpoint_core::Result<()> {

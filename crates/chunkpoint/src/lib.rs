@@ -46,7 +46,7 @@
 //! | `sqlite:///file.db`, `sqlite::memory:` | an SQLite file; one in memory | `sqlite` |
 //! | `postgres://user:password@host/database` | PostgreSQL 13 and later | `postgres` |
 //! | `mysql://user:password@host/database` | MySQL 8, MariaDB 10.6 and later | `mysql` |
-//! | `redis://user:password@host:6379/0`, `rediss://…` | Redis 7, Valkey, a Redis Cluster | `redis` |
+//! | `redis://user:password@host:6379/0`, `rediss://…` | Redis 7, a Redis Cluster | `redis` |
 //!
 //! Options follow a question mark: those of [`Settings`] (`max_history`,
 //! `max_age`, `cache_bytes`, `compression`, `grace`, `background`, `store_ttl`,
