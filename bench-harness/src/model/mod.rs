@@ -142,7 +142,12 @@ impl<'a> Bench<'a> {
         let open = self.recorder.begin(PhaseName::Provision);
         let opened = open_on(self.job.variant, own, leader, settings).await;
         self.recorder.end(open);
-        opened
+        let opened = opened?;
+        self.recorder.watch(opened.process());
+        if let Some(about) = opened.about() {
+            self.recorder.note(about);
+        }
+        Ok(opened)
     }
 
     /// The workload from its start.
@@ -207,7 +212,7 @@ impl<'a> Bench<'a> {
     /// Closes the variant, and books what is at rest then.
     async fn footprint(&mut self, opened: &Opened) -> Result<()> {
         let open = self.recorder.begin(PhaseName::Footprint);
-        self.io = Some(opened.io());
+        self.io = opened.counts().then(|| opened.io());
         let closed = opened.close().await;
         let footprint = self.store(OWN)?.footprint().await;
         self.recorder.end(open);

@@ -10,6 +10,7 @@ use chunkpoint_core::memory::MemoryBackend;
 use chunkpoint_fs::{FsBackend, FsConfig};
 use serde::{Deserialize, Serialize};
 
+use super::peer::InMemory;
 use super::sql::Place;
 use super::{BackendKind, Site};
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub enum Store {
         backend: Arc<MemoryBackend>,
         /// The floor's bytes.
         heaps: Heaps,
+        /// The peer's.
+        peer: InMemory,
     },
     /// A database.
     Sql {
@@ -70,6 +73,7 @@ impl Store {
             BackendKind::Memory => Self::Memory {
                 backend: Arc::default(),
                 heaps: Arc::default(),
+                peer: InMemory::default(),
             },
             BackendKind::Sqlite | BackendKind::Postgres | BackendKind::MySql => Self::Sql {
                 place: Place::new(site, name)?,
@@ -141,9 +145,15 @@ impl Store {
     pub async fn footprint(&self) -> Result<Footprint> {
         match self {
             Self::File { directory, .. } => directory_footprint(directory),
-            Self::Memory { backend, heaps } => {
+            Self::Memory {
+                backend,
+                heaps,
+                peer,
+            } => {
+                let of_peer = peer.bytes().await?;
                 let heaps = heaps.lock().unwrap_or_else(PoisonError::into_inner);
-                let bytes = backend.bytes() + heaps.values().map(|v| v.len() as u64).sum::<u64>();
+                let of_floor = heaps.values().map(|v| v.len() as u64).sum::<u64>();
+                let bytes = backend.bytes() + of_floor + of_peer;
                 Ok(Footprint {
                     bytes,
                     allocated_bytes: None,
