@@ -23,6 +23,7 @@ mod redis;
 use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 #[cfg(feature = "testcontainers")]
 pub use self::container::Image;
@@ -183,7 +184,7 @@ pub fn redis_cluster() -> Option<&'static Service> {
     static SERVICE: OnceLock<Option<(Service, Option<RedisCluster>)>> = OnceLock::new();
     let start = || {
         find("redis-cluster", "CHUNKPOINT_REDIS_CLUSTER_URL", || {
-            let cluster = RedisCluster::start(Safety::Throwaway, 0)?;
+            let cluster = RedisCluster::start(Safety::Throwaway, 0, Duration::from_secs(60))?;
             let service = Service {
                 url: cluster.url(),
                 // The cluster beside it does.

@@ -128,12 +128,15 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster of three primaries, each with so many replicas.
+    /// Starts a cluster of three primaries, each with so many replicas. A node that does not
+    /// answer for `patience` is taken for dead, and a replica takes over: for as little as a
+    /// test of that can bear, since a busy machine is no dead one.
     ///
     /// # Errors
     /// Why it cannot be had.
-    pub fn start(safety: Safety, replicas: usize) -> Started<Self> {
+    pub fn start(safety: Safety, replicas: usize, patience: Duration) -> Started<Self> {
         let parent = std::env::temp_dir();
+        let patience = patience.as_millis().to_string();
         let mut nodes = Vec::new();
         for _ in 0..3 * (1 + replicas) {
             let bus = free_port()?.to_string();
@@ -142,9 +145,8 @@ impl RedisCluster {
                 "yes",
                 "--cluster-port",
                 &bus,
-                // Failing over takes seconds then.
                 "--cluster-node-timeout",
-                "1000",
+                &patience,
             ];
             nodes.push(Redis::start_with(safety, &parent, &options)?);
         }
