@@ -12,6 +12,7 @@ mod floor;
 pub mod items;
 mod ledger;
 mod noop;
+pub mod redis;
 mod site;
 mod snapshot;
 pub mod sql;
@@ -58,6 +59,8 @@ pub enum BackendKind {
     #[serde(rename = "mysql")]
     #[value(name = "mysql")]
     MySql,
+    /// Redis or Valkey, one server.
+    Redis,
 }
 
 /// What is done with every state, or with every item.
@@ -90,13 +93,13 @@ impl BackendKind {
             // Between these two it has nothing.
             Self::Postgres => &[Durability::Buffered, Durability::Disk],
             // The server's to decide, for all who use it.
-            Self::MySql => &[Durability::Disk],
+            Self::MySql | Self::Redis => &[Durability::Disk],
         }
     }
 
     /// Whether it is a server, which a network is in between of.
     pub fn is_server(self) -> bool {
-        matches!(self, Self::Postgres | Self::MySql)
+        matches!(self, Self::Postgres | Self::MySql | Self::Redis)
     }
 }
 
@@ -108,6 +111,7 @@ impl fmt::Display for BackendKind {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
+            Self::Redis => "redis",
         })
     }
 }
@@ -254,6 +258,9 @@ pub async fn open(
         Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store).await?),
         Variant::Floor => match store {
             Store::Sql { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
+                Box::pin(place.floor()).await?,
+            ))),
+            Store::Redis { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
                 Box::pin(place.floor()).await?,
             ))),
             Store::File { .. } | Store::Memory { .. } => Arc::new(floor::Floor::open(store)?),

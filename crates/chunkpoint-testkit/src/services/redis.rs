@@ -1,6 +1,6 @@
 //! Redis, or Valkey where that is what is installed: one server, or a cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Started;
@@ -10,8 +10,35 @@ use super::process::{Process, free_port, program, run};
 /// Redis may run as anyone; its directory is whose tests these are.
 const USER: &str = "root";
 
-const SERVERS: &[&str] = &["redis-server", "valkey-server"];
-const CLIENTS: &[&str] = &["redis-cli", "valkey-cli"];
+/// A program, and the variable of the environment that may name another one: of another
+/// version, or by another maker.
+struct Program {
+    variable: &'static str,
+    candidates: &'static [&'static str],
+}
+
+const SERVER: Program = Program {
+    variable: "CHUNKPOINT_REDIS_SERVER",
+    candidates: &["redis-server", "valkey-server"],
+};
+const CLIENT: Program = Program {
+    variable: "CHUNKPOINT_REDIS_CLIENT",
+    candidates: &["redis-cli", "valkey-cli"],
+};
+
+impl Program {
+    fn path(&self) -> Started<PathBuf> {
+        match std::env::var_os(self.variable).map(PathBuf::from) {
+            Some(named) if named.is_file() => Ok(named),
+            Some(named) => Err(format!(
+                "{} names {}, which is no file",
+                self.variable,
+                named.display()
+            )),
+            None => program(self.candidates),
+        }
+    }
+}
 
 /// A Redis server with an empty database, without a password.
 #[derive(Debug)]
@@ -73,7 +100,7 @@ impl Redis {
     /// # Errors
     /// Why it does not start.
     pub fn restart(&mut self) -> Started<()> {
-        let (server, args) = (program(SERVERS)?, self.arguments());
+        let (server, args) = (SERVER.path()?, self.arguments());
         self.process.start(USER, &server, &args)
     }
 
@@ -85,7 +112,7 @@ impl Redis {
         let port = self.process.port().to_string();
         let mut args = vec!["-p".to_owned(), port];
         args.extend(words.iter().map(|&word| word.to_owned()));
-        run(USER, &program(CLIENTS)?, &args)
+        run(USER, &CLIENT.path()?, &args)
     }
 
     pub(super) fn into_process(self) -> Process {
@@ -153,7 +180,7 @@ impl RedisCluster {
         args.extend(nodes.iter().map(address));
         args.extend(["--cluster-replicas".into(), replicas.to_string()]);
         args.push("--cluster-yes".into());
-        run(USER, &program(CLIENTS)?, &args)?;
+        run(USER, &CLIENT.path()?, &args)?;
         let cluster = Self { nodes };
         for _ in 0..600 {
             if cluster.agrees()? {
