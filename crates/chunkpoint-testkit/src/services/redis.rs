@@ -10,6 +10,30 @@ use super::process::{Process, free_port, program, run};
 /// Redis may run as anyone; its directory is whose tests these are.
 const USER: &str = "root";
 
+/// How often a port that is taken is tried again, and how long is between.
+const TRIES: usize = 5;
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// Starts something, and again if its port was taken: a free one is nobody's until it is
+/// listened on.
+fn on_a_free_port<T>(mut start: impl FnMut() -> Started<T>) -> Started<T> {
+    let mut tries = 0;
+    loop {
+        match start() {
+            Err(why) if why.contains("Address already in use") && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(BETWEEN);
+            }
+            started => return started,
+        }
+    }
+}
+
+/// How long a node of a cluster is silent before it counts as failed, in milliseconds: far
+/// more than a busy machine keeps one waiting, but where nodes are to fail over by themselves.
+const PATIENT: u32 = 30_000;
+const IMPATIENT: u32 = 1_000;
+
 /// A program, and the variable of the environment that may name another one: of another
 /// version, or by another maker.
 struct Program {
@@ -71,12 +95,16 @@ impl Redis {
     /// # Errors
     /// Why it cannot be had.
     pub fn start_with(safety: Safety, parent: &Path, options: &[&str]) -> Started<Self> {
+        on_a_free_port(|| Self::start_once(safety, parent, options))
+    }
+
+    fn start_once(safety: Safety, parent: &Path, options: &[&str]) -> Started<Self> {
         let mut redis = Self {
             process: Process::new("redis", USER, parent)?,
             safety,
             options: options.iter().map(|&option| option.into()).collect(),
         };
-        redis.restart()?;
+        redis.launch()?;
         Ok(redis)
     }
 
@@ -100,8 +128,17 @@ impl Redis {
     /// # Errors
     /// Why it does not start.
     pub fn restart(&mut self) -> Started<()> {
+        // A connection of somebody else's may have its port for as long as that takes.
+        on_a_free_port(|| self.launch())
+    }
+
+    fn launch(&mut self) -> Started<()> {
         let (server, args) = (SERVER.path()?, self.arguments());
-        self.process.start(USER, &server, &args)
+        let started = self.process.start(USER, &server, &args);
+        if started.is_err() {
+            self.process.kill();
+        }
+        started
     }
 
     /// Runs a command by the server's own client, and gives what that prints.
@@ -155,25 +192,44 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster of three primaries, each with so many replicas.
+    /// Starts a cluster of three primaries, each with so many replicas, which take over
+    /// within seconds from one that is silent. On a busy machine they may from one that is
+    /// only slow: what it has acknowledged and they have not is lost then.
     ///
     /// # Errors
     /// Why it cannot be had.
     pub fn start(safety: Safety, replicas: usize) -> Started<Self> {
+        let timeout = if replicas == 0 { PATIENT } else { IMPATIENT };
+        Self::start_nodes(safety, replicas, timeout)
+    }
+
+    /// As [`start`](Self::start), with replicas that take over when they are told to, and not
+    /// by themselves before half a minute has passed.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_patient(safety: Safety, replicas: usize) -> Started<Self> {
+        Self::start_nodes(safety, replicas, PATIENT)
+    }
+
+    fn start_nodes(safety: Safety, replicas: usize, timeout_ms: u32) -> Started<Self> {
         let parent = std::env::temp_dir();
+        let timeout = timeout_ms.to_string();
         let mut nodes = Vec::new();
         for _ in 0..3 * (1 + replicas) {
-            let bus = free_port()?.to_string();
-            let options = [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                &bus,
-                // Failing over takes seconds then.
-                "--cluster-node-timeout",
-                "1000",
-            ];
-            nodes.push(Redis::start_with(safety, &parent, &options)?);
+            let node = on_a_free_port(|| {
+                let bus = free_port()?.to_string();
+                let options = [
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    &bus,
+                    "--cluster-node-timeout",
+                    &timeout,
+                ];
+                Redis::start_once(safety, &parent, &options)
+            });
+            nodes.push(node?);
         }
         let address = |node: &Redis| format!("127.0.0.1:{}", node.port());
         let mut args = vec!["--cluster".to_owned(), "create".into()];
