@@ -13,6 +13,7 @@ pub mod items;
 mod ledger;
 mod noop;
 pub mod peer;
+pub mod redis;
 mod site;
 mod snapshot;
 pub mod sql;
@@ -59,6 +60,8 @@ pub enum BackendKind {
     #[serde(rename = "mysql")]
     #[value(name = "mysql")]
     MySql,
+    /// Redis or Valkey, one server.
+    Redis,
 }
 
 /// What is done with every state, or with every item.
@@ -109,13 +112,13 @@ impl BackendKind {
             // Between these two it has nothing.
             Self::Postgres => &[Durability::Buffered, Durability::Disk],
             // The server's to decide, for all who use it.
-            Self::MySql => &[Durability::Disk],
+            Self::MySql | Self::Redis => &[Durability::Disk],
         }
     }
 
     /// Whether it is a server, which a network is in between of.
     pub fn is_server(self) -> bool {
-        matches!(self, Self::Postgres | Self::MySql)
+        matches!(self, Self::Postgres | Self::MySql | Self::Redis)
     }
 }
 
@@ -127,6 +130,7 @@ impl fmt::Display for BackendKind {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
+            Self::Redis => "redis",
         })
     }
 }
@@ -304,6 +308,9 @@ pub async fn open(
         Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store).await?),
         Variant::Floor => match store {
             Store::Sql { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
+                Box::pin(place.floor()).await?,
+            ))),
+            Store::Redis { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
                 Box::pin(place.floor()).await?,
             ))),
             Store::File { .. } | Store::Memory { .. } => Arc::new(floor::Floor::open(store)?),

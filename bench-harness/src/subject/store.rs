@@ -11,6 +11,7 @@ use chunkpoint_fs::{FsBackend, FsConfig};
 use serde::{Deserialize, Serialize};
 
 use super::peer::InMemory;
+use super::redis::{Place as RedisPlace, Watch};
 use super::sql::Place;
 use super::{BackendKind, Site};
 use crate::error::{Error, Result};
@@ -43,6 +44,13 @@ pub enum Store {
     Sql {
         /// Where in it.
         place: Place,
+        /// What counts the bytes that go there, if anything does.
+        wire: Option<Arc<Wire>>,
+    },
+    /// A Redis server.
+    Redis {
+        /// Where in it.
+        place: RedisPlace,
         /// What counts the bytes that go there, if anything does.
         wire: Option<Arc<Wire>>,
     },
@@ -79,6 +87,10 @@ impl Store {
                 place: Place::new(site, name)?,
                 wire: None,
             },
+            BackendKind::Redis => Self::Redis {
+                place: RedisPlace::new(site, name)?,
+                wire: None,
+            },
         })
     }
 
@@ -88,17 +100,35 @@ impl Store {
     /// # Errors
     /// If there can be no proxy.
     pub async fn through_wire(&self) -> Result<Self> {
-        let counted = match self {
-            Self::Sql { place, .. } => place.through_wire().await?,
-            _ => None,
-        };
-        Ok(match counted {
-            Some((place, wire)) => Self::Sql {
-                place,
-                wire: Some(wire),
+        Ok(match self {
+            Self::Sql { place, .. } => match place.through_wire().await? {
+                Some((place, wire)) => Self::Sql {
+                    place,
+                    wire: Some(wire),
+                },
+                None => self.clone(),
             },
-            None => self.clone(),
+            Self::Redis { place, .. } => {
+                let (place, wire) = place.through_wire().await?;
+                Self::Redis {
+                    place,
+                    wire: Some(wire),
+                }
+            }
+            Self::File { .. } | Self::Memory { .. } => self.clone(),
         })
+    }
+
+    /// Begins to watch what the server holds and does; `None` where there is none that
+    /// tells.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn watch(&self) -> Result<Option<Watch>> {
+        match self {
+            Self::Redis { place, .. } => Box::pin(place.watch()).await.map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Opens a backend on it, and a meter of its traffic.
@@ -116,6 +146,10 @@ impl Store {
             }
             Self::Memory { backend, .. } => (backend.clone(), None),
             Self::Sql { place, wire } => {
+                counted.clone_from(wire);
+                (Box::pin(place.backend()).await?, None)
+            }
+            Self::Redis { place, wire } => {
                 counted.clone_from(wire);
                 (Box::pin(place.backend()).await?, None)
             }
@@ -161,6 +195,7 @@ impl Store {
                 })
             }
             Self::Sql { place, .. } => Box::pin(place.footprint()).await,
+            Self::Redis { place, .. } => Box::pin(place.footprint()).await,
         }
     }
 
@@ -172,7 +207,7 @@ impl Store {
     pub async fn compact(&self) -> Result<Option<&'static str>> {
         match self {
             Self::Sql { place, .. } => Box::pin(place.compact()).await,
-            Self::File { .. } | Self::Memory { .. } => Ok(None),
+            Self::File { .. } | Self::Memory { .. } | Self::Redis { .. } => Ok(None),
         }
     }
 
@@ -186,6 +221,7 @@ impl Store {
                 std::fs::remove_dir_all(directory).map_err(|e| Error::io("remove", directory, e))
             }
             Self::Sql { place, .. } => Box::pin(place.remove()).await,
+            Self::Redis { place, .. } => Box::pin(place.remove()).await,
             _ => Ok(()),
         }
     }

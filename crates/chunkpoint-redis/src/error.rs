@@ -51,7 +51,7 @@ fn meaning(error: &RedisError) -> Meaning {
             Unavailable,
             false,
             false,
-            "no encrypted connection could be made; does the server speak TLS on this port, with a certificate that is trusted here?",
+            "no encrypted connection could be made; does the server speak TLS on this port, with a certificate that is trusted here (option ca), and does it ask for one (cert and key)?",
         ),
         Driver::Io => (
             Unavailable,
@@ -93,9 +93,15 @@ fn meaning(error: &RedisError) -> Meaning {
 
 fn is_tls(error: &RedisError) -> bool {
     let text = error.to_string().to_lowercase();
-    ["tls", "certificate", "handshake", "corrupt message"]
-        .iter()
-        .any(|word| text.contains(word))
+    [
+        "tls",
+        "certificate",
+        "handshake",
+        "corrupt message",
+        "fatal alert",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
 }
 
 fn of_server(kind: Server) -> Meaning {

@@ -26,6 +26,7 @@ macro_rules! scripts {
     ($prelude:literal: $($(#[$doc:meta])* $name:ident = $file:literal, $frees:literal;)*) => {
         $($(#[$doc])* pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
             Script::new($frees, &[
+                include_str!("scripts/lives.lua"),
                 include_str!(concat!("scripts/", $prelude)),
                 include_str!(concat!("scripts/", $file)),
             ])
@@ -64,6 +65,10 @@ scripts! { "space.lua":
 /// Adds to a key of a copy that is not published yet.
 pub(crate) static STAGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(false, &[include_str!("scripts/stage.lua")]));
+
+/// Puts an entry into an index.
+pub(crate) static ENTER: LazyLock<Script> =
+    LazyLock::new(|| Script::new(false, &[include_str!("scripts/enter.lua")]));
 
 /// A call of a script.
 pub(crate) struct Call {

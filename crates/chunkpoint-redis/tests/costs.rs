@@ -74,11 +74,10 @@ async fn a_step_is_one_round_trip_and_a_tail_two() {
     assert!(received <= 64 << 10, "{received} bytes");
 }
 
-fn info(server: &Redis, section: &str, field: &str) -> u64 {
-    let text = server.command(&["info", section]).unwrap();
-    let mut lines = text.lines();
-    let line = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.unwrap().trim().parse().unwrap()
+fn used_memory(server: &Redis) -> u64 {
+    support::info(server, "memory", "used_memory")
+        .parse()
+        .unwrap()
 }
 
 /// The longest command in the server's log, in microseconds.
@@ -118,7 +117,7 @@ async fn nothing_keeps_the_server_busy_for_long() {
         ..RedisConfig::new(server.url())
     };
     let backend = Arc::new(RedisBackend::from_config(config).await.unwrap());
-    let before = info(&server, "memory", "used_memory");
+    let before = used_memory(&server);
     const STEPS: u64 = 20_000;
     {
         let writer = memory(&backend, Settings::default());
@@ -134,7 +133,7 @@ async fn nothing_keeps_the_server_busy_for_long() {
             last = thread.commit(draft).await.unwrap();
         }
     }
-    let grown = info(&server, "memory", "used_memory") - before;
+    let grown = used_memory(&server) - before;
     let stored: u64 = {
         let text = server
             .command(&["hget", "chunkpoint:{t}", "bytes"])
@@ -162,8 +161,16 @@ async fn nothing_keeps_the_server_busy_for_long() {
     backend.delete_thread("t", incarnation).await.unwrap();
     let most = longest(&server);
     println!("longest in all: {most} µs");
-    assert!(most < 200_000, "a command took {most} µs");
-    let left = info(&server, "memory", "used_memory").saturating_sub(before);
+    // Milliseconds, and as many again for each time that the server waits for a processor.
+    assert!(most < 500_000, "a command took {most} µs");
+    // What was unlinked is freed by a thread of its own.
+    let mut tries = 0;
+    while support::info(&server, "memory", "lazyfree_pending_objects") != "0" {
+        assert!(tries < 1_200, "it is never freed");
+        tries += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let left = used_memory(&server).saturating_sub(before);
     println!("{left} bytes are left");
     assert!(left < grown / 10, "{left} of {grown} bytes are left");
 }

@@ -57,8 +57,9 @@ impl LangGraph {
                 let link = Link::start(&place.peer()?).await?;
                 (Arc::new(link), wire.clone(), false)
             }
-            Store::File { .. } => {
-                return Err(Error::Usage("LangGraph has no saver for files".into()));
+            Store::File { .. } | Store::Redis { .. } => {
+                let what = "LangGraph's savers are driven on memory, sqlite and postgres";
+                return Err(Error::Usage(what.into()));
             }
         };
         Ok(Self { link, wire, shared })
