@@ -10,9 +10,10 @@ mod support;
 
 use std::sync::Arc;
 
-use chunkpoint_core::backend::{CheckpointBackend, Durability};
+use chunkpoint_core::backend::{CheckpointBackend, Commit, Durability, Incarnation};
 use chunkpoint_core::{Item, Memory, Settings};
 use chunkpoint_redis::{RedisBackend, RedisConfig};
+use chunkpoint_testkit::faults::commit;
 use chunkpoint_testkit::proxy::proxy;
 use chunkpoint_testkit::services::{Redis, Safety};
 use support::Place;
@@ -80,6 +81,13 @@ fn used_memory(server: &Redis) -> u64 {
         .unwrap()
 }
 
+/// Processor time of the thread that serves, in milliseconds.
+fn cpu_ms(server: &Redis) -> u64 {
+    let of = ["used_cpu_user_main_thread", "used_cpu_sys_main_thread"];
+    let seconds = of.map(|field| support::info(server, "cpu", field).parse::<f64>().unwrap());
+    (seconds.iter().sum::<f64>() * 1e3) as u64
+}
+
 /// The longest command in the server's log, in microseconds.
 fn longest(server: &Redis) -> u64 {
     let log = server.command(&["slowlog", "get", "-1"]).unwrap();
@@ -97,7 +105,7 @@ fn longest(server: &Redis) -> u64 {
     times.max().unwrap_or(0)
 }
 
-/// 20,000 checkpoints are pruned, reclaimed, and deleted. No command takes long, and memory
+/// 20,000 checkpoints are copied, pruned, reclaimed, and deleted, and a large one is committed. No command takes long, and memory
 /// goes back to where it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_keeps_the_server_busy_for_long() {
@@ -147,6 +155,27 @@ async fn nothing_keeps_the_server_busy_for_long() {
     assert!(grown - stored < 500 * STEPS, "{grown} for {stored}");
     println!("longest while committing: {} µs", longest(&server));
     server.command(&["slowlog", "reset"]).unwrap();
+    let fresh = Incarnation(*b"the copy");
+    backend.copy_thread("t", "u", fresh).await.unwrap();
+    let copied = server.command(&["zcard", "chunkpoint:{u}:order"]).unwrap();
+    assert_eq!(copied.trim(), STEPS.to_string());
+    println!("longest while copying: {} µs", longest(&server));
+    backend.delete_thread("u", fresh).await.unwrap();
+    let large = Commit {
+        chunks: vec![vec![7; 4 << 20].into(); 16],
+        ..commit(0, 0, None)
+    };
+    let before_large = cpu_ms(&server);
+    let large = (large.thread.clone(), backend.commit(large).await.unwrap());
+    println!(
+        "longest with a commit of 64 MiB: {} µs; processor time: {} ms",
+        longest(&server),
+        cpu_ms(&server) - before_large
+    );
+    // It is one command, however long that is.
+    server.command(&["slowlog", "reset"]).unwrap();
+    let ended = backend.delete_thread(&large.0, large.1.incarnation);
+    ended.await.unwrap();
     let pruned = memory(
         &backend,
         Settings {
