@@ -4,11 +4,12 @@ mod floor;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkpoint_core::backend::Durability;
 use chunkpoint_redis::{RedisBackend, RedisConfig};
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, FromRedisValue, cmd, pipe};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, cmd, pipe};
 
 use super::Footprint;
 use super::site::{Server, ServerUrl, Site};
@@ -21,6 +22,9 @@ pub use watch::{ServerUse, Watch};
 
 /// The port of a URL that names none.
 const PORT: u16 = 6379;
+
+/// Longest wait for a connection, and for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys that are looked at, or removed, by one round trip.
 const AT_ONCE: usize = 1_000;
@@ -117,7 +121,11 @@ impl Place {
 
 async fn connect(url: &ServerUrl) -> Result<MultiplexedConnection> {
     let client = Client::open(url.secret()).map_err(failed("read the server's URL"))?;
-    let connecting = client.get_multiplexed_async_connection();
+    // By default the driver gives up after half a second.
+    let how = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let connecting = client.get_multiplexed_async_connection_with_config(&how);
     connecting.await.map_err(failed("connect to the server"))
 }
 
