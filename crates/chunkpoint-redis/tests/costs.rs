@@ -203,7 +203,10 @@ async fn nothing_keeps_the_server_busy_for_long() {
     assert!(slices >= 2 * (STEPS - 100) / 64, "{slices} slices");
     let incarnation = backend.incarnation("t").await.unwrap().unwrap();
     backend.delete_thread("t", incarnation).await.unwrap();
-    println!("longest while pruning and deleting: {} µs", longest(&server));
+    println!(
+        "longest while pruning and deleting: {} µs",
+        longest(&server)
+    );
     // What was unlinked is freed by a thread of its own.
     let mut tries = 0;
     while support::info(&server, "memory", "lazyfree_pending_objects") != "0" {
