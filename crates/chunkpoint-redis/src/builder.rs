@@ -106,6 +106,10 @@ impl RedisBuilder {
             let client = client(address, &certificates)?;
             (to_server(client, &self.config).await?, facts)
         };
+        // A user may be forbidden to; each script then goes with its first call.
+        if let Err(error) = links.teach().await {
+            tracing::debug!(error = %reading(&error), "the server's scripts are not known");
+        }
         let wait = facts.wait(&self.config);
         if facts.is_lazy() && matches!(wait, Wait::Synced { .. }) {
             tracing::warn!(

@@ -6,6 +6,8 @@ use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, RedisResult, Value};
 
+use crate::script::teach;
+
 /// What has to be so before a mutation is acknowledged, beyond the server's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -92,6 +94,16 @@ impl Links {
     pub(crate) fn to_cluster(links: Vec<ClusterConnection>) -> Self {
         Self {
             links: links.into_iter().map(Link::Cluster).collect(),
+        }
+    }
+
+    /// Makes the server know the scripts, so that the first call of each takes no longer than
+    /// others.
+    pub(crate) async fn teach(&self) -> RedisResult<()> {
+        match self.links.first().cloned() {
+            Some(Link::Server(mut server)) => teach(&mut server).await,
+            Some(Link::Cluster(mut cluster)) => teach(&mut cluster).await,
+            None => Ok(()),
         }
     }
 
