@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_refused_with_what_is_known() {
         for (line, known) in [
-            ("x run quick --backend redis", "memory"),
+            ("x run quick --backend cassandra", "memory"),
             ("x run quick --variant fast", "full-snapshot"),
             ("x run quick --durability maybe", "buffered"),
             ("x measure", "report"),

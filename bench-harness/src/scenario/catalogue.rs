@@ -27,6 +27,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../scenarios/concurrent-load.toml"),
     ),
     (
+        "multithreaded",
+        include_str!("../../../scenarios/multithreaded.toml"),
+    ),
+    (
         "long-term-store",
         include_str!("../../../scenarios/long-term-store.toml"),
     ),
