@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use chunkpoint_core::Result;
 use chunkpoint_core::backend::{ChunkName, Incarnation, PackId};
+use chunkpoint_core::wire::Reader;
+use chunkpoint_core::{Error, Result};
 
 use super::pack;
 use super::read::one_of;
@@ -50,22 +51,21 @@ impl Inner {
         let mut packs: Vec<(PackId, u64)> = wanted.iter().map(|w| (w.1, w.0)).collect();
         packs.dedup();
         let (template, args) = rows_of(dialect, life, &packs);
-        let mut rows = self.db.rows(&template, args).await?;
+        let mut rows = packs_in(dialect, &self.db.rows(&template, args).await?)?;
         let mut lost: HashSet<PackId> = packs.into_iter().map(|(pack, _)| pack).collect();
-        forget(&mut lost, &rows)?;
+        lost.retain(|pack| !rows.contains_key(pack));
         // In SQLite, locators of a copied thread are its source's. In MySQL there is no index
         // for this, but a locator is only wrong if it never was right, or the pack has gone.
         if dialect != Dialect::Postgres && !lost.is_empty() {
             let packs: Vec<PackId> = lost.into_iter().collect();
             let (template, args) = rows_by_pack(dialect, life, &packs);
-            rows.extend(self.db.rows(&template, args).await?);
+            rows.extend(packs_in(dialect, &self.db.rows(&template, args).await?)?);
         }
         let mut apart = HashSet::new();
-        for row in rows {
-            let pack = PackId(row.id8(0)?);
-            match (row.opt_bytes(1)?, row.opt_bytes(2)?) {
-                (Some(directory), Some(bytes)) => take(found, pack, &directory, &bytes)?,
-                _ => _ = apart.insert(pack),
+        for (pack, run) in rows {
+            match run {
+                Some((directory, bytes)) => take(found, pack, &directory, &bytes)?,
+                None => _ = apart.insert(pack),
             }
         }
         let wanted = wanted.iter().filter(|wanted| apart.contains(&wanted.1));
@@ -83,15 +83,59 @@ impl Inner {
     }
 }
 
-/// The columns of a row that has chunks. The last two are NULL for a pack in rows of its own.
-const COLUMNS: &str = "SELECT c.pack, c.directory, c.chunks FROM";
-
-/// Takes the packs of rows out of those that are looked for.
-fn forget(packs: &mut HashSet<PackId>, rows: &[Row]) -> Result<()> {
-    for row in rows {
-        packs.remove(&PackId(row.id8(0)?));
+impl Dialect {
+    /// Gives the rows of packs: pack, directory and chunks, the last two NULL for a pack in
+    /// rows of its own.
+    ///
+    /// The driver of SQLite hands each row over from another thread, which costs more than
+    /// reading it. So there all of them are one value: each as its pack, the lengths of
+    /// directory and chunks as eight hexadecimal digits, and both. What `group_concat` gives
+    /// is a text by name; its bytes are those that went in, as the database is UTF-8.
+    fn select_packs(self) -> &'static str {
+        self.pick(
+            "SELECT CAST(group_concat(c.pack || printf('%08x%08x', \
+             ifnull(length(c.directory), 4294967295), ifnull(length(c.chunks), 0)) \
+             || ifnull(c.directory, '') || ifnull(c.chunks, ''), '') AS BLOB) FROM",
+            "SELECT c.pack, c.directory, c.chunks FROM",
+            "SELECT c.pack, c.directory, c.chunks FROM",
+        )
     }
-    Ok(())
+}
+
+/// Directory and chunks of packs; `None` of those in rows of their own.
+type Packs = HashMap<PackId, Option<(Bytes, Bytes)>>;
+
+/// Reads what [`Dialect::select_packs`] gives.
+fn packs_in(dialect: Dialect, rows: &[Row]) -> Result<Packs> {
+    let mut packs = Packs::with_capacity(rows.len());
+    for row in rows {
+        if dialect != Dialect::Sqlite {
+            let run = row.opt_bytes(1)?.zip(row.opt_bytes(2)?);
+            packs.insert(PackId(row.id8(0)?), run);
+            continue;
+        }
+        let mut reader = Reader::new(row.opt_bytes(0)?.unwrap_or_default());
+        while !reader.is_empty() {
+            let pack = PackId(reader.array()?);
+            let (directory, chunks) = (length(&mut reader)?, length(&mut reader)?);
+            // Copied: a chunk that is kept must not keep all others with it.
+            let mut part = |len| Ok(Bytes::copy_from_slice(&reader.take(len)?));
+            let run = match directory {
+                u32::MAX => None,
+                len => Some((part(len as usize)?, part(chunks as usize)?)),
+            };
+            packs.insert(pack, run);
+        }
+    }
+    Ok(packs)
+}
+
+/// A length of eight hexadecimal digits.
+fn length(reader: &mut Reader) -> Result<u32> {
+    let digits: [u8; 8] = reader.array()?;
+    let length = std::str::from_utf8(&digits).ok();
+    let length = length.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    length.ok_or_else(|| Error::corrupt("the length of a pack's chunks is no number"))
 }
 
 /// Chunks that were found, by pack and ordinal.
@@ -144,8 +188,9 @@ fn rows_of(dialect: Dialect, life: &LifeOf, packs: &[(PackId, u64)]) -> Statemen
     // SQLite finds the row by its number alone.
     let (here, only) = dialect.pick(("c.seq = w.n", "+"), ("", ""), ("c.depth = w.n", ""));
     let template = format!(
-        "{COLUMNS} {table} {} {{checkpoints}} c ON {here} AND {only}c.life = {LIFE_OF} \
+        "{} {table} {} {{checkpoints}} c ON {here} AND {only}c.life = {LIFE_OF} \
          AND {only}c.pack = w.pack",
+        dialect.select_packs(),
         ordered_join(dialect)
     );
     args.extend(life.args());
@@ -155,8 +200,10 @@ fn rows_of(dialect: Dialect, life: &LifeOf, packs: &[(PackId, u64)]) -> Statemen
 /// The rows of packs, wherever they lie.
 fn rows_by_pack(dialect: Dialect, life: &LifeOf, packs: &[PackId]) -> Statement {
     let (condition, packs) = one_of(dialect, packs);
-    let template =
-        format!("{COLUMNS} {{checkpoints}} c WHERE c.life = {LIFE_OF} AND c.pack {condition}");
+    let template = format!(
+        "{} {{checkpoints}} c WHERE c.life = {LIFE_OF} AND c.pack {condition}",
+        dialect.select_packs()
+    );
     let mut args = life.args();
     args.extend(packs);
     (template, args)
