@@ -116,11 +116,43 @@ impl Inner {
         }
         match answer {
             Ok(value) => Ok(value),
-            Err(Failure::Driver(error)) if error.code() == Some("WRONGTYPE") => {
-                let error = self.error_of(Failure::Driver(error), doing);
-                Err(self.name_wrong_key(lane, call, error).await)
+            Err(failure) => Err(self.explain(failure, doing, lane, call.keys()).await),
+        }
+    }
+
+    /// Runs two commands that read, in one round trip.
+    pub(crate) async fn read_both(
+        &self,
+        lane: u64,
+        keys: &[Bytes],
+        commands: [Cmd; 2],
+    ) -> Result<[Value; 2]> {
+        match self.links.run_both(lane, commands).await {
+            Ok(answers) => Ok(answers),
+            Err(error) => {
+                let failure = Failure::Driver(error);
+                Err(self.explain(failure, Doing::Reading, lane, keys).await)
             }
-            Err(failure) => Err(self.error_of(failure, doing)),
+        }
+    }
+
+    /// Whether reads need no script: nothing has to be noted of them, and there is no cluster,
+    /// whose slots may move.
+    pub(crate) fn reads_plainly(&self) -> bool {
+        self.thread_ttl_ms.is_none() && !self.links.is_cluster()
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// What a failure means; of keys that are not ours, which.
+    async fn explain(&self, failure: Failure, doing: Doing, lane: u64, keys: &[Bytes]) -> Error {
+        let wrong = matches!(&failure, Failure::Driver(error) if error.code() == Some("WRONGTYPE"));
+        let error = self.error_of(failure, doing);
+        match wrong {
+            true => self.name_wrong_key(lane, keys, error).await,
+            false => error,
         }
     }
 
@@ -153,9 +185,9 @@ impl Inner {
     }
 
     /// The server does not say which key has the wrong type.
-    async fn name_wrong_key(&self, lane: u64, call: &Call, error: Error) -> Error {
+    async fn name_wrong_key(&self, lane: u64, keys: &[Bytes], error: Error) -> Error {
         let mut types = Vec::new();
-        for key in call.keys() {
+        for key in keys {
             let answer = self.links.run(lane, redis::cmd("TYPE").arg(&key[..])).await;
             let kind = answer.ok().and_then(|kind| opt_bytes(kind).ok().flatten());
             if let Some(kind) = kind.filter(|kind| kind != "none") {

@@ -168,14 +168,16 @@ fn of_code(code: &str) -> Meaning {
             false,
             "a key is not ours; remove it, or choose another prefix",
         ),
-        "CHUNKPOINT_ID" => (
-            ErrorKind::Corrupt,
-            false,
-            false,
-            "a key has the hash of one thread and the data of another",
-        ),
+        "CHUNKPOINT_ID" => (ErrorKind::Corrupt, false, false, OTHER_THREAD),
         _ => (Other, false, true, "the server refused a command"),
     }
+}
+
+const OTHER_THREAD: &str = "a key has the hash of one thread and the data of another";
+
+/// The error for a key that is of another thread than its name says.
+pub(crate) fn other_thread() -> Error {
+    Error::corrupt(OTHER_THREAD)
 }
 
 /// The error of every call after `close`.

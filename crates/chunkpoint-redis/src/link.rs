@@ -130,16 +130,24 @@ impl Links {
             let answer = self.run(lane, &cmd).await?;
             return Ok((answer, wait.reached(&Value::Nil)));
         };
+        let [answer, waited] = self.run_both(lane, [cmd, waiting]).await?;
+        Ok((answer, wait.reached(&waited)))
+    }
+
+    /// Runs two commands, one after the other in one round trip. Others may run between. A
+    /// cluster does not follow a slot that has moved for them.
+    pub(crate) async fn run_both(&self, lane: u64, commands: [Cmd; 2]) -> RedisResult<[Value; 2]> {
         let mut both = redis::pipe();
-        both.add_command(cmd).add_command(waiting);
+        for command in commands {
+            both.add_command(command);
+        }
         let answers = match self.links[lane as usize % self.links.len()].clone() {
             Link::Server(mut server) => server.req_packed_commands(&both, 0, 2).await,
             Link::Cluster(mut cluster) => cluster.req_packed_commands(&both, 0, 2).await,
         };
         let mut answers = answers?.into_iter().map(Value::extract_error);
-        let answer = answers.next().unwrap_or(Ok(Value::Nil))?;
-        let waited = answers.next().unwrap_or(Ok(Value::Nil))?;
-        Ok((answer, wait.reached(&waited)))
+        let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
+        Ok([next()?, next()?])
     }
 
     /// Runs a command on the connection of this lane.
