@@ -75,10 +75,13 @@ pub(crate) fn hot(db: &Db) -> Vec<(String, Args)> {
     ]
 }
 
-/// One branch for each pick; the first column is its number.
+/// One branch for each pick; the first column is its number. A branch among others has to be
+/// a table of its own, for its order and limit; as it has a BLOB, MySQL would make a file for
+/// it, so a pick alone, which nearly every call is, is none.
 fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, Args) {
     let columns = columns(db.dialect(), detail);
     let (mut template, mut args) = (String::new(), Vec::new());
+    let is_one = picks.len() == 1;
     for (n, pick) in picks.iter().enumerate() {
         // What holds for the first branch holds for all.
         let select = if n == 0 {
@@ -93,9 +96,14 @@ fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, A
             Pick::At(key) => (&key.namespace, "AND c.id = ?"),
         };
         let (condition, namespace) = in_namespace(namespace);
+        let (begin, end) = if is_one {
+            (String::new(), String::new())
+        } else {
+            ("* FROM (SELECT ".to_owned(), format!(") p{n} "))
+        };
         template.push_str(&format!(
-            "{select} * FROM (SELECT {n} AS pick, {columns} FROM {{checkpoints}} c \
-             WHERE c.life = {LIFE} AND c.{} AND {condition} {rest}) p{n} ",
+            "{select} {begin}{n} AS pick, {columns} FROM {{checkpoints}} c \
+             WHERE c.life = {LIFE} AND c.{} AND {condition} {rest}{end}",
             db.dialect().is_current()
         ));
         args.extend(thread.indexed());
