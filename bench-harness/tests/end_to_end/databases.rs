@@ -140,15 +140,7 @@ fn wire_to(backend: &str) {
 #[test]
 fn many_clients_load_at_once() {
     let place = Place::new();
-    place.scenario(
-        "concurrent-load",
-        &[
-            ("messages = 200\n", "messages = 20\n"),
-            ("sessions = 20", "sessions = 3"),
-            ("clients = 1_000", "clients = 50"),
-            ("rounds = 5", "rounds = 2"),
-        ],
-    );
+    place.small_concurrent_load();
     let result = place.run(&["concurrent-load", "--backend", "sqlite"]);
     for variant in ["default", "full-snapshot"] {
         assert_eq!(

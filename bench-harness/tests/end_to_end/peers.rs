@@ -96,15 +96,7 @@ fn many_load_from_a_saver_at_once() {
         return;
     }
     let place = Place::new();
-    place.scenario(
-        "concurrent-load",
-        &[
-            ("messages = 200\n", "messages = 20\n"),
-            ("sessions = 20", "sessions = 3"),
-            ("clients = 1_000", "clients = 50"),
-            ("rounds = 5", "rounds = 2"),
-        ],
-    );
+    place.small_concurrent_load();
     let args = [
         "concurrent-load",
         "--backend",
