@@ -139,6 +139,9 @@ struct RunArgs {
     /// Ends with exit code 4 if a budget is missed.
     #[arg(long)]
     strict: bool,
+    /// How often every cell runs; results then have the spread, and figures are medians.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    repeats: u16,
     /// Makes one bit of the oracle wrong, to prove that a wrong byte is found.
     #[arg(long)]
     corrupt_oracle: bool,
@@ -208,6 +211,7 @@ fn run(args: RunArgs) -> Result<ExitCode> {
         snapshot_budget_bytes: (args.snapshot_budget_gb * 1e9) as u64,
         machine: args.machine,
         corrupt_oracle: args.corrupt_oracle,
+        repeats: args.repeats.into(),
     };
     let outcome = run::run(entry, scenario, &options)?;
     Ok(if !outcome.ok {

@@ -122,10 +122,38 @@ fn processes(job: &Job) -> Vec<(Vec<Stage>, usize)> {
 }
 
 impl CellReport {
+    /// Adds what another run of the same cell found: its latencies, answers, notes and
+    /// failures.
+    ///
+    /// # Errors
+    /// Never in practice; see [`Latency::merge`].
+    pub fn merge(&mut self, other: Self) -> Result<()> {
+        self.add(other.ops, other.notes, other.checked, other.failures)
+    }
+
     fn take(&mut self, report: Report) -> Result<()> {
         self.phases.extend(report.phases);
-        for (name, encoded) in report.ops {
-            let latency = Latency::decode(&encoded)?;
+        for (name, value) in report.figures {
+            let kept = self.figures.entry(name).or_insert(value);
+            *kept = kept.max(value);
+        }
+        self.series.extend(report.series);
+        self.io = report.io.or(self.io);
+        self.storage = report.storage.or(self.storage);
+        let decode = |(name, encoded): (String, String)| Ok((name, Latency::decode(&encoded)?));
+        let ops: Vec<_> = report.ops.into_iter().map(decode).collect::<Result<_>>()?;
+        let failures = report.wrong.into_iter().chain(report.error);
+        self.add(ops, report.notes, report.checked, failures)
+    }
+
+    fn add(
+        &mut self,
+        ops: impl IntoIterator<Item = (String, Latency)>,
+        notes: Vec<String>,
+        checked: u64,
+        failures: impl IntoIterator<Item = String>,
+    ) -> Result<()> {
+        for (name, latency) in ops {
             match self.ops.get_mut(&name) {
                 Some(sum) => sum.merge(&latency)?,
                 None => {
@@ -133,21 +161,13 @@ impl CellReport {
                 }
             }
         }
-        for (name, value) in report.figures {
-            let kept = self.figures.entry(name).or_insert(value);
-            *kept = kept.max(value);
-        }
-        self.series.extend(report.series);
-        for note in report.notes {
+        for note in notes {
             if !self.notes.contains(&note) {
                 self.notes.push(note);
             }
         }
-        self.checked += report.checked;
-        self.io = report.io.or(self.io);
-        self.storage = report.storage.or(self.storage);
-        self.failures.extend(report.wrong);
-        self.failures.extend(report.error);
+        self.checked += checked;
+        self.failures.extend(failures);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use chunkpoint_core::backend::Durability;
 
 use crate::cell::CellReport;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::figures;
 use crate::measure::{Environment, Io, Percentiles, Phase, Revision, Series};
 use crate::subject::{BackendKind, Footprint, Variant};
@@ -126,8 +126,11 @@ pub struct Cell {
     pub phases: Vec<Phase>,
     /// Its operations.
     pub ops: BTreeMap<String, OpResult>,
-    /// Its figures.
+    /// Its figures; of a cell that ran more than once, the medians.
     pub figures: BTreeMap<String, f64>,
+    /// The figures of each repetition, in the order they ran; empty where there was one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<BTreeMap<String, f64>>,
     /// Traffic of its write stage.
     pub io: Option<Io>,
     /// What it left at rest.
@@ -166,12 +169,43 @@ pub struct Verdict {
     pub notes: Vec<String>,
 }
 
+/// The median of each figure over the repetitions that have it; of an even number, the
+/// lower of the middle two, which was measured.
+fn medians(repeats: &[BTreeMap<String, f64>]) -> BTreeMap<String, f64> {
+    let mut all: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
+    for (name, value) in repeats.iter().flatten() {
+        all.entry(name).or_default().push(*value);
+    }
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values.get((values.len() - 1) / 2).copied()
+    };
+    all.into_iter()
+        .filter_map(|(name, values)| median(values).map(|value| (name.clone(), value)))
+        .collect()
+}
+
 impl Cell {
-    /// The result of a cell that ran.
+    /// The result of a cell that ran once for each of `reports`. Latencies are of all
+    /// repetitions together, figures their medians; phases, traffic, storage and series
+    /// are the first one's.
     ///
     /// # Errors
-    /// If a histogram cannot be encoded.
-    pub fn of(report: CellReport, baseline: bool) -> Result<Self> {
+    /// If a histogram cannot be encoded; if there is no report.
+    pub fn of(reports: Vec<CellReport>, baseline: bool) -> Result<Self> {
+        let repeats: Vec<_> = match reports.len() {
+            1 => Vec::new(),
+            _ => reports.iter().map(|one| one.figures.clone()).collect(),
+        };
+        let mut reports = reports.into_iter();
+        let none = || Error::Cell("a cell never ran".into());
+        let mut report = reports.next().ok_or_else(none)?;
+        for other in reports {
+            report.merge(other)?;
+        }
+        if !repeats.is_empty() {
+            report.figures = medians(&repeats);
+        }
         let mut ops = BTreeMap::new();
         for (name, latency) in report.ops {
             let op = OpResult {
@@ -187,6 +221,7 @@ impl Cell {
             phases: report.phases,
             ops,
             figures: report.figures,
+            repeats,
             io: report.io,
             storage: report.storage,
             series: report.series,
@@ -208,6 +243,7 @@ impl Cell {
             phases: Vec::new(),
             ops: BTreeMap::new(),
             figures: BTreeMap::new(),
+            repeats: Vec::new(),
             io: None,
             storage: None,
             series: Vec::new(),

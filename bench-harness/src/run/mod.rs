@@ -1,9 +1,10 @@
 //! Runs a scenario and writes its result.
 
+mod cells;
 mod print;
 mod service;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
@@ -11,16 +12,15 @@ use serde_json::json;
 use chunkpoint_core::backend::Durability;
 
 use self::service::Service;
-use crate::cell::{self, Job, Sampling, Stage};
 use crate::error::{Error, Result};
 use crate::figures;
 use crate::measure::{Environment, Revision, timestamp, unix_millis};
 use crate::progress::{Display, Progress};
 use crate::result::{
-    self, BackendInfo, Cell, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo, evaluate,
+    self, BackendInfo, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo, evaluate,
 };
 use crate::scenario::{Entry, Model, Scenario, Source};
-use crate::subject::{BackendKind, Site, Variant, file_config, peer, snapshot_len};
+use crate::subject::{BackendKind, Site, Variant, file_config};
 use crate::workload::{self, Collection, ItemSummary, Summary, TraceFile, Workload};
 
 /// What the caller wants of a run.
@@ -48,6 +48,8 @@ pub struct Options {
     pub machine: Option<String>,
     /// Whether the oracle is made wrong.
     pub corrupt_oracle: bool,
+    /// How often every cell runs.
+    pub repeats: usize,
 }
 
 /// What came of a run.
@@ -259,10 +261,6 @@ impl Run<'_> {
             .prefix("chunkpoint-bench-")
             .tempdir_in(directory)
             .map_err(|e| Error::io("create a directory in", directory, e))?;
-        let chosen = |variant: &Variant| {
-            self.options.variants.is_empty() || self.options.variants.contains(variant)
-        };
-        let mut cells: Vec<Cell> = Vec::new();
         let site = Site {
             kind: backend,
             durability: self.durability(backend),
@@ -270,27 +268,7 @@ impl Run<'_> {
             server: service.server(),
         };
         let server = service.describe(&site)?;
-        for variant in self.variants(backend).filter(chosen) {
-            let baseline = self.scenario.cells.baselines.contains(&variant);
-            let cell = match self.obstacle(variant) {
-                Some(why) => Cell::skipped(variant, baseline, why),
-                None => {
-                    let site = Site {
-                        directory: scratch.path().join(format!("store-{variant}")),
-                        server: service.server(),
-                        ..site.clone()
-                    };
-                    let report = cell::run(&self.job(&site, variant, scratch.path())?)?;
-                    service.clear(&site)?;
-                    Cell::of(report, baseline)?
-                }
-            };
-            let store = scratch.path().join(format!("store-{variant}"));
-            if store.exists() {
-                std::fs::remove_dir_all(&store).map_err(|e| Error::io("remove", &store, e))?;
-            }
-            cells.push(cell);
-        }
+        let cells = self.cells(&site, service, scratch.path())?;
         let machine = self
             .options
             .machine
@@ -333,49 +311,6 @@ impl Run<'_> {
     fn variants(&self, backend: BackendKind) -> impl Iterator<Item = Variant> {
         let all = self.scenario.cells.all();
         all.filter(move |variant| variant.is_for(backend))
-    }
-
-    /// Why a variant cannot run; `None` if it can.
-    fn obstacle(&self, variant: Variant) -> Option<String> {
-        match variant {
-            Variant::Floor if self.scenario.load.clients > 1 => {
-                Some("the floor needs the bytes of each commit, which only one client gives".into())
-            }
-            Variant::LangGraph => peer::python::check().err(),
-            _ => None,
-        }
-    }
-
-    fn job(&self, site: &Site, variant: Variant, scratch: &Path) -> Result<Job> {
-        let desk = scratch.join(format!("desk-{variant}"));
-        std::fs::create_dir_all(&desk).map_err(|e| Error::io("create", &desk, e))?;
-        Ok(Job {
-            scenario: self.scenario.clone(),
-            site: site.clone(),
-            variant,
-            stages: Stage::of(&self.scenario.model, site.kind, variant),
-            repetition: 0,
-            sampling: self.sampling(variant),
-            desk,
-            trace: self.trace.clone(),
-            workload: self.workload.clone(),
-            corrupt_oracle: self.options.corrupt_oracle,
-        })
-    }
-
-    /// Full snapshots are sampled where all of them would exceed the budget.
-    fn sampling(&self, variant: Variant) -> Sampling {
-        if !variant.writes_whole_states() {
-            return Sampling::All;
-        }
-        let workload = self.workload.conversations();
-        let total = snapshot_len(workload.snapshot_messages, workload.snapshot_bytes);
-        let budget = self.options.snapshot_budget_bytes.max(1);
-        match &self.scenario.model {
-            Model::SingleSession(_) => Sampling::AtLengths,
-            _ if total <= budget => Sampling::All,
-            _ => Sampling::Every(total.div_ceil(budget)),
-        }
     }
 
     fn info(&self, backend: BackendKind) -> Result<ScenarioInfo> {
@@ -442,6 +377,13 @@ impl Run<'_> {
         }
         if self.options.trace.is_none() && result.scenario.name.starts_with("trace") {
             warnings.push("no trace was given: generated conversations stand in".into());
+        }
+        if self.options.repeats > 1 {
+            warnings.push(format!(
+                "every cell ran {} times, all of them in a random order each time; figures are \
+                 medians",
+                self.options.repeats
+            ));
         }
         if self.options.corrupt_oracle {
             warnings.push("the oracle was made wrong on purpose".into());
