@@ -88,7 +88,7 @@ Examples:
   chunkpoint-bench run quick --backend memory
   chunkpoint-bench run single-session --quick --backend sqlite --backend postgres
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst --dir /mnt/disk
-  chunkpoint-bench run retention --quick --durability process
+  chunkpoint-bench run long-running --quick --durability process
   chunkpoint-bench run long-term-store --backend file --backend memory
   chunkpoint-bench run quick --corrupt-oracle      must end with exit code 3
 

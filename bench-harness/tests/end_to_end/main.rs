@@ -5,6 +5,7 @@
 mod checkpoints;
 mod databases;
 mod items;
+mod lives;
 mod peers;
 mod place;
 mod program;
