@@ -12,8 +12,10 @@
 
 pub mod cell;
 pub mod cli;
+pub mod doctor;
 pub mod error;
 pub mod figures;
+pub mod interrupt;
 pub mod measure;
 pub mod model;
 pub mod progress;

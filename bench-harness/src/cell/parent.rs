@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{COMMAND, Job, Report, Stage};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::measure::{Io, Latency, Phase, Series};
 use crate::progress::{Display, Progress};
 use crate::scenario::Model;
@@ -239,22 +240,34 @@ fn run_child(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| Error::io("start", &program, e))?;
-    let json = serde_json::to_vec(job)
+    let mut json = serde_json::to_vec(job)
         .map_err(|e| Error::Cell(format!("the job cannot be written as JSON: {e}")))?;
-    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    json.push(b'\n');
+    let pipes = (child.stdout.take(), child.stderr.take());
+    // Open until the child has ended: see `work`.
+    let mut input = child.stdin.take();
+    if let Some(input) = &mut input {
+        // A child that has died already is reported by its status.
+        let _ = input.write_all(&json);
+    }
     let child = Arc::new(Mutex::new(child));
+    let _under_way = interrupt::guard(&child);
     let killer = kill_after.map(|after| {
         let (child, desk) = (child.clone(), job.desk.clone());
         let from = Ledger::bytes(&desk);
         std::thread::spawn(move || kill(&child, after, || Ledger::bytes(&desk) > from))
     });
-    let outcome = converse(pipes, &json, display);
+    let outcome = converse(pipes, display);
     let waiting = |source| Error::Io {
         what: "wait for the cell's process".into(),
         source,
     };
     let killed = killer.map(|killer| killer.join().is_ok_and(|killed| killed));
     let status = lock(&child).wait().map_err(waiting)?;
+    drop(input);
+    if interrupt::has_been() {
+        return Err(Error::Interrupted);
+    }
     let (output, last) = outcome?;
     if let Ok(report) = serde_json::from_slice::<Report>(&output) {
         return Ok(Some(report));
@@ -290,10 +303,9 @@ fn kill(child: &Mutex<Child>, after: Duration, begun: impl Fn() -> bool) -> bool
     !has_ended() && lock(child).kill().is_ok()
 }
 
-/// Sends the job, shows progress until the child is silent, takes its answer.
+/// Shows progress until the child is silent, takes its answer.
 fn converse(
-    (stdin, stdout, stderr): (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>),
-    job: &[u8],
+    (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
     display: &mut Display,
 ) -> Result<(Vec<u8>, VecDeque<String>)> {
     let failed = |source| Error::Io {
@@ -301,10 +313,6 @@ fn converse(
         source,
     };
     let missing = || Error::Cell("the cell's process has no pipes".into());
-    if let Some(mut input) = stdin {
-        // A child that has died already is reported by its status.
-        let _ = input.write_all(job);
-    }
     // The answer may be larger than a pipe holds: it is taken on another thread.
     let mut stdout = stdout.ok_or_else(missing)?;
     let answer = std::thread::spawn(move || {

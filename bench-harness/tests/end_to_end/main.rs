@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod databases;
+mod interrupts;
 mod items;
 mod lives;
 mod peers;
