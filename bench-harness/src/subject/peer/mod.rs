@@ -57,7 +57,7 @@ impl LangGraph {
                 let link = Link::start(&place.peer()?).await?;
                 (Arc::new(link), wire.clone(), false)
             }
-            Store::File { .. } | Store::Redis { .. } => {
+            Store::File { .. } | Store::Redis { .. } | Store::Own { .. } => {
                 let what = "LangGraph's savers are driven on memory, sqlite and postgres";
                 return Err(Error::Usage(what.into()));
             }
