@@ -295,7 +295,7 @@ fn prepare(scenario: &mut Scenario, options: &Options) -> Result<Option<TraceFil
         if let Some(backend) = on.iter().find(|backend| !variant.is_for(**backend)) {
             return Err(Error::Usage(format!(
                 "there is no variant {variant} on the {backend} backend; LangGraph's savers are \
-                 driven on memory, sqlite and postgres"
+                 driven on memory, sqlite, postgres and mysql"
             )));
         }
     }

@@ -123,7 +123,7 @@ impl Variant {
     pub fn is_for(self, backend: BackendKind) -> bool {
         use BackendKind::{Memory, MySql, Postgres, Sqlite};
         match self {
-            Self::LangGraph => matches!(backend, Memory | Sqlite | Postgres),
+            Self::LangGraph => matches!(backend, Memory | Sqlite | Postgres | MySql),
             Self::NoPooling => matches!(backend, Postgres | MySql),
             Self::Floor => backend != BackendKind::Own,
             _ => true,

@@ -58,7 +58,7 @@ impl LangGraph {
                 (Arc::new(link), wire.clone(), false)
             }
             Store::File { .. } | Store::Redis { .. } | Store::Own { .. } => {
-                let what = "LangGraph's savers are driven on memory, sqlite and postgres";
+                let what = "LangGraph's savers are driven on memory, sqlite, postgres and mysql";
                 return Err(Error::Usage(what.into()));
             }
         };
