@@ -7,7 +7,7 @@ use chunkpoint_testkit::services::{self, Kind, Safety};
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
-use crate::measure::unix_millis;
+use crate::measure::{family_memory, unix_millis};
 use crate::result::ServerInfo;
 use crate::subject::{BackendKind, Server, ServerUrl, Site, own, redis, sql};
 
@@ -72,6 +72,11 @@ impl Service {
             next: AtomicU32::new(0),
             runtime,
         }))
+    }
+
+    /// Memory of the server's processes, where it was started here.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        family_memory(self.server.as_ref()?.process()?)
     }
 
     /// A part of the server for one cell.
