@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::measure::Environment;
-use crate::result::{Profile, RunResult, load_all};
+use crate::result::{Profile, RunResult, load_all, replace};
 use crate::scenario::{Catalogue, Entry, Scenario};
 
 /// How the figures come about, what limits them, and which way they lean.
@@ -27,7 +27,7 @@ pub fn make(root: &Path) -> Result<PathBuf> {
     let scenarios = catalogue.entries().iter().map(Entry::parse);
     let scenarios: Vec<_> = scenarios.collect::<Result<_>>()?;
     let path = root.join("README.md");
-    std::fs::write(&path, render(&runs, &scenarios)).map_err(|e| Error::io("write", &path, e))?;
+    replace(&path, &render(&runs, &scenarios))?;
     Ok(path)
 }
 

@@ -18,7 +18,7 @@ use crate::subject::{BackendKind, Footprint, Variant};
 use crate::workload::Workload;
 
 pub use expect::{Expected, Outcome, evaluate};
-pub use file::{load_all, validate, write};
+pub use file::{load, load_all, replace, validate, write};
 pub use size::{HEADS, by_size};
 
 /// The version of the result format.
