@@ -7,8 +7,6 @@ mod sections;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
 use crate::error::Result;
 use crate::measure::Environment;
 use crate::result::{Profile, RunResult, load_all, replace};
@@ -94,29 +92,7 @@ fn machines<'a>(results: impl Iterator<Item = &'a RunResult>) -> BTreeMap<String
 }
 
 fn label(result: &RunResult, machine: &str) -> String {
-    let scenario = &result.scenario;
-    let quick = if scenario.profile == Profile::Quick {
-        " (quick)"
-    } else {
-        ""
-    };
-    let trace = match &scenario.trace {
-        Some(trace) => format!(" of {trace}"),
-        None => String::new(),
-    };
-    format!(
-        "{}{trace}{quick}, {}, {}, {machine}",
-        scenario.name,
-        result.backend.kind,
-        durability(result)
-    )
-}
-
-fn durability(result: &RunResult) -> String {
-    json!(result.backend.durability)
-        .as_str()
-        .unwrap_or_default()
-        .to_string()
+    format!("{}, {machine}", result.name())
 }
 
 /// The whole report, of which every scenario should have a result on each of its backends.
