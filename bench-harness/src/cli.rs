@@ -176,8 +176,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::List { figures } => list(figures),
         Command::Run(args) => run(args),
         Command::Report { results } => {
-            let path = report::make(&results)?;
-            println!("report: {}", path.display());
+            for path in report::make(&results)? {
+                println!("report: {}", path.display());
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Compare(args) => compare::run_compare(args),
