@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::figures::{CELL, ITEMS, WORKLOAD};
 use crate::scenario::Catalogue;
 use crate::subject::{BackendKind, Variant, peer};
-use crate::{cell, doctor, interrupt, report, run};
+use crate::{cell, compare, doctor, interrupt, report, run};
 
 /// The directory of scenarios that take precedence over those built in.
 const SCENARIOS: &str = "scenarios";
@@ -37,13 +37,15 @@ Examples:
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst
   chunkpoint-bench run single-session --quick --variant default --variant floor
   chunkpoint-bench run long-term-store --quick     items, patches, searches
-  chunkpoint-bench report                          make results/README.md
+  chunkpoint-bench report                          make results/README.md and index.html
+  chunkpoint-bench compare base.json new.json      what is better, and what is worse
   chunkpoint-bench peers                           install what `langgraph` measures
 
 Build with --release: a debug build measures the compiler.
 
 Exit codes: 0 done, 1 could not run, 2 wrong usage, 3 a cell failed or an answer was
-wrong, 4 a budget was missed (with --strict only), 130 interrupted.";
+wrong, 4 a budget was missed (with --strict only), 5 something regressed (with compare --gate
+only), 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -66,10 +68,14 @@ enum Command {
     },
     /// Makes the report from all results below a directory.
     Report {
-        /// The directory of the results; the report is its README.md.
+        /// The directory of the results; the report is its README.md and its index.html.
         #[arg(default_value = "results")]
         results: PathBuf,
     },
+    /// Compares results: improved, regressed, unchanged or inconclusive, figure by figure.
+    Compare(compare::CompareArgs),
+    /// Writes results in the format of a service that plots them over time.
+    Export(compare::ExportArgs),
     /// Installs LangGraph's own savers, for the variant `langgraph`, with Python's venv and pip.
     Peers {
         /// Where. `run` finds the default place when it is called in this directory, another
@@ -195,10 +201,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::from(u8::from(!doctor::examine(&dir)?)))
         }
         Command::Report { results } => {
-            let path = report::make(&results)?;
-            println!("report: {}", path.display());
+            for path in report::make(&results)? {
+                println!("report: {}", path.display());
+            }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Compare(args) => compare::run_compare(args),
+        Command::Export(args) => compare::run_export(args),
         Command::Peers { dir } => {
             let python = peer::python::install(&dir)?;
             println!("LangGraph's savers are in {}", python.display());

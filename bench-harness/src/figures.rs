@@ -5,6 +5,7 @@
 //! `put_p50_ns`.
 
 mod items;
+mod judge;
 mod tables;
 
 use clap::ValueEnum as _;
@@ -15,6 +16,7 @@ use crate::workload::Workload;
 use tables::{Figure, OPS, STATISTICS};
 
 pub use items::ITEMS;
+pub use judge::{Better, Judged, Nature, judged};
 pub use tables::{CELL, SIZED, WORKLOAD};
 
 /// What a figure counts, which decides how it is printed.

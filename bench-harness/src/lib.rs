@@ -4,7 +4,7 @@
 //! expected. Each variant is a [cell]: it runs in processes of its own, on fresh
 //! storage, and every answer it gives is compared with an [oracle](workload). What
 //! the [instruments](measure) say goes into one [result] a run; the [report] is
-//! made from results and nothing else.
+//! made from results and nothing else, and so is a [comparison](compare) of two.
 //!
 //! The modules, from the outside in: [`cli`] and [`run`] are the program,
 //! [`cell`] starts processes, [`model`] is what they do, [`subject`] what they do
@@ -12,6 +12,7 @@
 
 pub mod cell;
 pub mod cli;
+pub mod compare;
 pub mod doctor;
 pub mod error;
 pub mod figures;

@@ -85,6 +85,11 @@ impl Latency {
         }
     }
 
+    /// The value that this share of the values is at most, from 0.0 to 1.0.
+    pub fn at_quantile(&self, share: f64) -> u64 {
+        self.0.value_at_quantile(share)
+    }
+
     /// The histogram in HdrHistogram's V2 format, deflated, in base64: what every
     /// HdrHistogram library reads.
     ///

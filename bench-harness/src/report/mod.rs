@@ -1,34 +1,35 @@
-//! The report: markdown made from results and nothing else.
+//! The report, made from results and nothing else: markdown that code hosts show, and a page
+//! with charts.
 
 mod chart;
 mod claims;
+mod page;
 mod sections;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::measure::Environment;
-use crate::result::{Profile, RunResult, load_all};
+use crate::result::{Profile, RunResult, load_all, replace};
 use crate::scenario::{Catalogue, Entry, Scenario};
 
 /// How the figures come about, what limits them, and which way they lean.
 const METHOD: &str = include_str!("method.md");
 
-/// Makes `README.md` in the root of the results, and gives its path.
+/// Makes `README.md` and `index.html` in the root of the results, and gives their paths.
 ///
 /// # Errors
 /// I/O errors; `Input` with the path of a result that does not fit the schema.
-pub fn make(root: &Path) -> Result<PathBuf> {
+pub fn make(root: &Path) -> Result<[PathBuf; 2]> {
     let runs = latest(root, load_all(root)?);
     let catalogue = Catalogue::open("scenarios".as_ref())?;
     let scenarios = catalogue.entries().iter().map(Entry::parse);
     let scenarios: Vec<_> = scenarios.collect::<Result<_>>()?;
-    let path = root.join("README.md");
-    std::fs::write(&path, render(&runs, &scenarios)).map_err(|e| Error::io("write", &path, e))?;
-    Ok(path)
+    let paths = ["README.md", "index.html"].map(|name| root.join(name));
+    replace(&paths[0], &render(&runs, &scenarios))?;
+    replace(&paths[1], &page::render(&runs, &scenarios))?;
+    Ok(paths)
 }
 
 /// One run of the report.
@@ -39,6 +40,8 @@ struct Run {
     /// Scenario, backend, durability and machine in one line: what stands beside
     /// every figure.
     label: String,
+    /// The machine's short name.
+    machine: String,
     result: RunResult,
 }
 
@@ -67,6 +70,7 @@ fn latest(root: &Path, results: Vec<(PathBuf, RunResult)>) -> Vec<Run> {
         Run {
             path: parts.collect::<Vec<_>>().join("/"),
             label,
+            machine: machines.get(&result.machine).cloned().unwrap_or_default(),
             result,
         }
     };
@@ -94,53 +98,17 @@ fn machines<'a>(results: impl Iterator<Item = &'a RunResult>) -> BTreeMap<String
 }
 
 fn label(result: &RunResult, machine: &str) -> String {
-    let scenario = &result.scenario;
-    let quick = if scenario.profile == Profile::Quick {
-        " (quick)"
-    } else {
-        ""
-    };
-    let trace = match &scenario.trace {
-        Some(trace) => format!(" of {trace}"),
-        None => String::new(),
-    };
-    format!(
-        "{}{trace}{quick}, {}, {}, {machine}",
-        scenario.name,
-        result.backend.kind,
-        durability(result)
-    )
-}
-
-fn durability(result: &RunResult) -> String {
-    json!(result.backend.durability)
-        .as_str()
-        .unwrap_or_default()
-        .to_string()
+    format!("{}, {machine}", result.name())
 }
 
 /// The whole report, of which every scenario should have a result on each of its backends.
 fn render(runs: &[Run], scenarios: &[Scenario]) -> String {
     let mut out = String::from(
         "# Results\n\nMade by `chunkpoint-bench report` from the JSON files below; do not edit. \
-         Every row names its scenario, backend, durability and machine; a dash is a figure that \
+         The same with charts is in [index.html](index.html), which opens from disk. Every row names its scenario, backend, durability and machine; a dash is a figure that \
          was not measured. [Method, limits and bias](#method) are at the end.\n\n",
     );
-    let has_result = |scenario: &str, backend: &str| {
-        runs.iter().any(|run| {
-            run.result.scenario.name == scenario
-                && run.result.scenario.profile == Profile::Full
-                && run.result.backend.kind.to_string() == backend
-        })
-    };
-    let expected = scenarios.iter().flat_map(|scenario| {
-        let backends = scenario.cells.backends.iter();
-        backends.map(|backend| (&scenario.name, backend.to_string()))
-    });
-    let missing: Vec<_> = expected
-        .filter(|(scenario, backend)| !has_result(scenario, backend))
-        .map(|(scenario, backend)| format!("{scenario} on {backend}"))
-        .collect();
+    let missing = missing(runs, scenarios);
     if !missing.is_empty() {
         out.push_str(&format!(
             "**No full result yet:** {}.\n\n",
@@ -162,30 +130,51 @@ fn render(runs: &[Run], scenarios: &[Scenario]) -> String {
     out
 }
 
+/// What the scenarios ask for and no full run has, as `scenario on backend`.
+fn missing(runs: &[Run], scenarios: &[Scenario]) -> Vec<String> {
+    let has_result = |scenario: &str, backend: &str| {
+        runs.iter().any(|run| {
+            run.result.scenario.name == scenario
+                && run.result.scenario.profile == Profile::Full
+                && run.result.backend.kind.to_string() == backend
+        })
+    };
+    let expected = scenarios.iter().flat_map(|scenario| {
+        let backends = scenario.cells.backends.iter();
+        backends.map(|backend| (&scenario.name, backend.to_string()))
+    });
+    expected
+        .filter(|(scenario, backend)| !has_result(scenario, backend))
+        .map(|(scenario, backend)| format!("{scenario} on {backend}"))
+        .collect()
+}
+
 fn machine_list(runs: &[Run]) -> String {
-    let mut out = String::from("## Machines\n\n");
+    let lines = machine_lines(runs).into_iter();
+    let lines: String = lines
+        .map(|(short, name, parts)| format!("- **{short}** `{name}`: {parts}\n"))
+        .collect();
+    format!("## Machines\n\n{lines}\n")
+}
+
+/// Each machine's short name, its name, and its parts.
+fn machine_lines(runs: &[Run]) -> Vec<(String, String, String)> {
     let machines = machines(runs.iter().map(|run| &run.result));
-    for (name, short) in &machines {
-        let of = runs.iter().find(|run| run.result.machine == *name);
-        let Some(Environment {
+    let line = |(name, short): (String, String)| {
+        let of = runs.iter().find(|run| run.result.machine == name)?;
+        let Environment {
             cpu,
             cores,
             memory_bytes,
             kernel,
             filesystem,
             ..
-        }) = of.map(|run| &run.result.environment)
-        else {
-            continue;
-        };
+        } = &of.result.environment;
         let gib = *memory_bytes as f64 / f64::from(1 << 30);
-        out.push_str(&format!(
-            "- **{short}** `{name}`: {cores} × {cpu}, {gib:.0} GiB, {kernel}, files on \
-             {filesystem}\n"
-        ));
-    }
-    out.push('\n');
-    out
+        let parts = format!("{cores} × {cpu}, {gib:.0} GiB, {kernel}, files on {filesystem}");
+        Some((short, name, parts))
+    };
+    machines.into_iter().filter_map(line).collect()
 }
 
 #[cfg(test)]
@@ -204,7 +193,7 @@ mod tests {
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             std::fs::write(place, value.to_string()).unwrap();
         }
-        let report = std::fs::read_to_string(make(dir.path()).unwrap()).unwrap();
+        let report = std::fs::read_to_string(&make(dir.path()).unwrap()[0]).unwrap();
         (dir, report)
     }
 

@@ -10,10 +10,12 @@ use crate::table::Table;
 use crate::workload::Workload;
 
 /// A column: its heading and the figure it shows.
-type Column = (&'static str, &'static str);
+pub(super) type Column = (&'static str, &'static str);
+/// A section: its name, what it is about, and its columns.
+pub(super) type Section = (&'static str, &'static str, &'static [Column]);
 
 /// The sections of figures, the most important first.
-const SECTIONS: &[(&str, &str, &[Column])] = &[
+pub(super) const SECTIONS: &[Section] = &[
     (
         "Memory",
         "Of the client's process. Peaks are of the measured phase; growth is the peak over the \
@@ -247,17 +249,22 @@ fn section(name: &str, about: &str, table: &Table) -> String {
     format!("## {name}\n\n{about}\n\n{}\n", table.to_markdown())
 }
 
-fn table(runs: &[Run], columns: &[Column]) -> Table {
-    let has = |run: &Run, figure: &str| {
-        run.result
-            .cells
-            .iter()
-            .any(|cell| cell.figures.contains_key(figure))
-    };
-    let columns: Vec<_> = columns
-        .iter()
+/// Whether a cell of the run has the figure.
+pub(super) fn has(run: &Run, figure: &str) -> bool {
+    let mut cells = run.result.cells.iter();
+    cells.any(|cell| cell.figures.contains_key(figure))
+}
+
+/// Those of the columns that a run has something for.
+pub(super) fn columns_of(runs: &[Run], columns: &[Column]) -> Vec<Column> {
+    let asked = columns.iter().copied();
+    asked
         .filter(|(_, figure)| runs.iter().any(|run| has(run, figure)))
-        .collect();
+        .collect()
+}
+
+fn table(runs: &[Run], columns: &[Column]) -> Table {
+    let columns = columns_of(runs, columns);
     let heads = columns.iter().map(|(head, _)| *head);
     let mut table = Table::new(["run", "variant"].into_iter().chain(heads)).words(2);
     let concerned = |run: &&Run| columns.iter().any(|(_, figure)| has(run, figure));
@@ -277,7 +284,7 @@ fn table(runs: &[Run], columns: &[Column]) -> Table {
 }
 
 /// The variants that the scenario compares, and any that ran besides.
-fn variants(run: &Run) -> Vec<Variant> {
+pub(super) fn variants(run: &Run) -> Vec<Variant> {
     let mut variants = run.result.scenario.variants.clone();
     for cell in &run.result.cells {
         if !variants.contains(&cell.variant) {
@@ -287,17 +294,28 @@ fn variants(run: &Run) -> Vec<Variant> {
     variants
 }
 
-fn value(cell: &Cell, figure: &str) -> String {
+/// Whether a figure is extrapolated from a sample of the states.
+pub(super) fn is_sampled(cell: &Cell, figure: &str) -> bool {
+    figure == "total_at_rest_bytes" && cell.figures.contains_key("sampled_share")
+}
+
+/// A figure as people read it: of repetitions the median, with the least and the greatest.
+pub(super) fn value(cell: &Cell, figure: &str) -> String {
     let value = cell.figures.get(figure);
     let unit = figures::unit(&format!("{}.{figure}", cell.variant));
     let Some((value, unit)) = value.zip(unit) else {
         return "–".into();
     };
-    let sampled = figure == "total_at_rest_bytes" && cell.figures.contains_key("sampled_share");
+    let spread = cell.spread(figure).filter(|(least, most)| least < most);
+    let spread = spread.map(|(least, most)| {
+        let [least, most] = [least, most].map(|value| figures::format(value, unit));
+        format!(" ({least} – {most})")
+    });
     format!(
-        "{}{}",
+        "{}{}{}",
         figures::format(*value, unit),
-        if sampled { " †" } else { "" }
+        if is_sampled(cell, figure) { " †" } else { "" },
+        spread.unwrap_or_default()
     )
 }
 
@@ -378,24 +396,7 @@ fn group(number: u64) -> String {
 pub(super) fn notes(runs: &[Run]) -> String {
     let mut out = String::from("## Notes\n\n");
     for run in runs {
-        let mut lines: Vec<String> = run.result.warnings.clone();
-        for variant in variants(run) {
-            match run.result.cell(variant) {
-                None => lines.push(format!("{variant} was not run")),
-                Some(cell) => {
-                    let skipped = cell.verdict.skipped.iter();
-                    lines.extend(skipped.map(|why| format!("{variant} was skipped: {why}")));
-                    let failed = cell.verdict.failures.iter();
-                    lines.extend(failed.map(|why| format!("**{variant} FAILED**: {why}")));
-                    lines.extend(
-                        cell.verdict
-                            .notes
-                            .iter()
-                            .map(|note| format!("{variant}: {note}")),
-                    );
-                }
-            }
-        }
+        let lines = notes_of(run);
         if !lines.is_empty() {
             out.push_str(&format!("- {}\n", run.label));
             lines
@@ -405,6 +406,25 @@ pub(super) fn notes(runs: &[Run]) -> String {
     }
     out.push('\n');
     out
+}
+
+/// What is missing of a run, what failed, and what its cells say besides figures.
+pub(super) fn notes_of(run: &Run) -> Vec<String> {
+    let mut lines = run.result.warnings.clone();
+    for variant in variants(run) {
+        let Some(cell) = run.result.cell(variant) else {
+            lines.push(format!("{variant} was not run"));
+            continue;
+        };
+        let verdict = &cell.verdict;
+        let skipped = verdict.skipped.iter();
+        lines.extend(skipped.map(|why| format!("{variant} was skipped: {why}")));
+        let failed = verdict.failures.iter();
+        lines.extend(failed.map(|why| format!("{variant} FAILED: {why}")));
+        let notes = verdict.notes.iter();
+        lines.extend(notes.map(|note| format!("{variant}: {note}")));
+    }
+    lines
 }
 
 /// The prose of the scenarios that have results.
@@ -424,40 +444,47 @@ pub(super) fn scenarios(runs: &[Run]) -> String {
     out
 }
 
+/// The columns of the list of runs, before the file's.
+pub(super) const RUN_HEADS: [&str; 8] = [
+    "run",
+    "profile",
+    "messages or items",
+    "their bytes",
+    "as snapshots",
+    "started",
+    "took",
+    "revision",
+];
+
+/// A run in the list of runs.
+pub(super) fn run_row(run: &Run) -> [String; RUN_HEADS.len()] {
+    let result = &run.result;
+    let bytes = |value: u64| figures::format(value as f64, figures::Unit::Bytes);
+    let (count, raw, snapshots) = match &result.workload {
+        Workload::Conversations(of) => (of.messages, of.raw_bytes, bytes(of.snapshot_bytes)),
+        Workload::Items(of) => (of.items, of.raw_bytes, "–".into()),
+    };
+    [
+        run.label.clone(),
+        match result.scenario.profile {
+            Profile::Full => "full".into(),
+            Profile::Quick => "quick".into(),
+        },
+        group(count),
+        bytes(raw),
+        snapshots,
+        result.started.clone(),
+        format!("{:.0} s", result.wall_s),
+        result.harness.label(),
+    ]
+}
+
 /// The runs that the report is made from.
 pub(super) fn runs(runs: &[Run]) -> String {
-    let mut table = Table::new([
-        "run",
-        "profile",
-        "messages or items",
-        "their bytes",
-        "as snapshots",
-        "started",
-        "took",
-        "revision",
-        "file",
-    ]);
+    let mut table = Table::new(RUN_HEADS.into_iter().chain(["file"]));
     for run in runs {
-        let result = &run.result;
-        let bytes = |value: u64| figures::format(value as f64, figures::Unit::Bytes);
-        let (count, raw, snapshots) = match &result.workload {
-            Workload::Conversations(of) => (of.messages, of.raw_bytes, bytes(of.snapshot_bytes)),
-            Workload::Items(of) => (of.items, of.raw_bytes, "–".into()),
-        };
-        table.row([
-            run.label.clone(),
-            match result.scenario.profile {
-                Profile::Full => "full".into(),
-                Profile::Quick => "quick".into(),
-            },
-            group(count),
-            bytes(raw),
-            snapshots,
-            result.started.clone(),
-            format!("{:.0} s", result.wall_s),
-            result.harness.label(),
-            format!("[JSON]({})", run.path),
-        ]);
+        let file = format!("[JSON]({})", run.path);
+        table.row(run_row(run).into_iter().chain([file]));
     }
     section(
         "Runs",

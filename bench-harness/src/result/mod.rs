@@ -18,7 +18,7 @@ use crate::subject::{BackendKind, Footprint, Variant};
 use crate::workload::Workload;
 
 pub use expect::{Expected, Outcome, evaluate};
-pub use file::{load_all, validate, write};
+pub use file::{load, load_all, replace, validate, write};
 pub use size::{HEADS, by_size};
 
 /// The version of the result format.
@@ -169,20 +169,22 @@ pub struct Verdict {
     pub notes: Vec<String>,
 }
 
-/// The median of each figure over the repetitions that have it; of an even number, the
-/// lower of the middle two, which was measured.
+/// The [`median`] of each figure over the repetitions that have it.
 fn medians(repeats: &[BTreeMap<String, f64>]) -> BTreeMap<String, f64> {
     let mut all: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
     for (name, value) in repeats.iter().flatten() {
         all.entry(name).or_default().push(*value);
     }
-    let median = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values.get((values.len() - 1) / 2).copied()
-    };
     all.into_iter()
-        .filter_map(|(name, values)| median(values).map(|value| (name.clone(), value)))
+        .filter_map(|(name, mut values)| median(&mut values).map(|value| (name.clone(), value)))
         .collect()
+}
+
+/// The median, which sorts `values`; of an even number, the lower of the middle two, which
+/// was measured. `None` of none.
+pub fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
 impl Cell {
@@ -235,6 +237,16 @@ impl Cell {
         })
     }
 
+    /// The least and the greatest value of a figure over the repetitions; `None` where it
+    /// ran once.
+    pub fn spread(&self, figure: &str) -> Option<(f64, f64)> {
+        let values = self.repeats.iter().filter_map(|one| one.get(figure));
+        let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &value| {
+            (a.min(value), b.max(value))
+        });
+        (least <= most).then_some((least, most))
+    }
+
     /// The result of a cell that cannot be run.
     pub fn skipped(variant: Variant, baseline: bool, why: String) -> Self {
         Self {
@@ -259,6 +271,29 @@ impl Cell {
 }
 
 impl RunResult {
+    /// What was measured, in one line: scenario, trace, profile, backend and durability.
+    pub fn name(&self) -> String {
+        let scenario = &self.scenario;
+        let trace = scenario.trace.iter().map(|trace| format!(" of {trace}"));
+        let quick = match scenario.profile {
+            Profile::Quick => " (quick)",
+            Profile::Full => "",
+        };
+        format!(
+            "{}{}{quick}, {}, {}",
+            scenario.name,
+            trace.collect::<String>(),
+            self.backend.kind,
+            self.durability()
+        )
+    }
+
+    /// The durability as results write it.
+    pub fn durability(&self) -> String {
+        let name = serde_json::json!(self.backend.durability);
+        name.as_str().unwrap_or_default().to_string()
+    }
+
     /// All figures under their full names. A cell that failed has none: its
     /// numbers are not to be compared.
     pub fn figures(&self) -> BTreeMap<String, f64> {

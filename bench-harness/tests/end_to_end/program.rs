@@ -88,4 +88,6 @@ fn scenarios_are_listed_and_a_report_is_made() {
         report.contains("quick, file, disk, M1") && report.contains("not run"),
         "{report}"
     );
+    let page = std::fs::read_to_string(place.path().join("results/index.html")).unwrap();
+    assert!(page.contains("quick, file, disk, M1") && page.ends_with("</html>"));
 }
