@@ -119,6 +119,8 @@ class Peer:
         # All but the last are of states that are not saved: the variant is sampled.
         for change in request["changes"]:
             at = thread.apply(change, data, at, changed)
+        if thread.checkpoint_id is None:
+            self.resume(thread)
         for channel in changed:
             version = self.saver.get_next_version(thread.versions.get(channel), None)
             thread.versions[channel] = version
@@ -133,6 +135,39 @@ class Peer:
         took = time.perf_counter_ns() - start
         thread.checkpoint_id = stored["configurable"]["checkpoint_id"]
         return {"id": thread.checkpoint_id}, b"", took
+
+    def resume(self, thread):
+        """Takes note of what another process left of the thread: a graph reads it first."""
+        found = self.saver.get_tuple(thread.config())
+        if found is not None:
+            thread.checkpoint_id = found.checkpoint["id"]
+            thread.versions = dict(found.checkpoint["channel_versions"])
+
+    def fork(self, request, data):
+        """Makes a state from an old one: another message at its end, or in it."""
+        thread = self.thread(request)
+        start = time.perf_counter_ns()
+        found = self.saver.get_tuple(thread.config(request["id"]))
+        reading = time.perf_counter_ns() - start
+        checkpoint = empty_checkpoint()
+        values = dict(found.checkpoint["channel_values"])
+        messages = list(values["messages-0"])
+        if request["at"] is None:
+            messages.append(data.decode())
+        else:
+            messages[request["at"]] = data.decode()
+        values["messages-0"] = messages
+        versions = dict(found.checkpoint["channel_versions"])
+        versions["messages-0"] = self.saver.get_next_version(versions["messages-0"], None)
+        checkpoint["channel_values"] = values
+        checkpoint["channel_versions"] = versions
+        metadata = {"source": "update", "step": thread.step, "parents": {}}
+        config = thread.config(request["id"])
+        new_versions = {"messages-0": versions["messages-0"]}
+        start = time.perf_counter_ns()
+        stored = self.saver.put(config, checkpoint, metadata, new_versions)
+        took = reading + time.perf_counter_ns() - start
+        return {"id": stored["configurable"]["checkpoint_id"]}, b"", took
 
     def get(self, request, _):
         config = self.thread(request).config(request["id"])
@@ -223,7 +258,13 @@ def main():
     output.write(json.dumps(hello).encode() + b"\n")
     output.flush()
     answers = Answers(output)
-    operations = {"put": peer.put, "get": peer.get, "history": peer.history, "held": peer.held}
+    operations = {
+        "put": peer.put,
+        "fork": peer.fork,
+        "get": peer.get,
+        "history": peer.history,
+        "held": peer.held,
+    }
     with ThreadPoolExecutor(WORKERS) as pool:
         for line in requests:
             arrived = time.perf_counter_ns()

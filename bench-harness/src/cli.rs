@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::figures::{CELL, ITEMS, WORKLOAD};
 use crate::scenario::Catalogue;
 use crate::subject::{BackendKind, Variant, peer};
-use crate::{cell, compare, report, run};
+use crate::{cell, compare, doctor, interrupt, report, run};
 
 /// The directory of scenarios that take precedence over those built in.
 const SCENARIOS: &str = "scenarios";
@@ -31,7 +31,9 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   chunkpoint-bench list                            what can be run, and why
+  chunkpoint-bench doctor                          what is here, what is missing
   chunkpoint-bench run quick                       a first look, under two minutes
+  chunkpoint-bench run --all --quick               everything at hand, in a quarter of an hour
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst
   chunkpoint-bench run single-session --quick --variant default --variant floor
   chunkpoint-bench run long-term-store --quick     items, patches, searches
@@ -43,7 +45,7 @@ Build with --release: a debug build measures the compiler.
 
 Exit codes: 0 done, 1 could not run, 2 wrong usage, 3 a cell failed or an answer was
 wrong, 4 a budget was missed (with --strict only), 5 something regressed (with compare --gate
-only).";
+only), 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -56,6 +58,14 @@ enum Command {
     /// Runs a scenario: every variant in fresh processes, on fresh storage.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Tells which servers and peers can be had here, how to get the others, and what makes
+    /// this machine a bad place to measure.
+    Doctor {
+        /// The directory that would be measured on. Default: the system's directory for
+        /// temporary files.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Makes the report from all results below a directory.
     Report {
         /// The directory of the results; the report is its README.md and its index.html.
@@ -86,6 +96,8 @@ Variants:
   floor          bare files, or a database's bare driver, moving the bytes that the
                  default variant moved
   no-op          no storage: the harness's own cost
+  no-chunking, no-lazy-loading, no-cache, no-compression, no-pooling
+                 the engine with that technique off; see the scenario `techniques`
   langgraph      LangGraph's own saver for the backend, in a process of Python: the peer
                  (memory, sqlite, postgres; install it with `chunkpoint-bench peers`)
 
@@ -94,7 +106,7 @@ Examples:
   chunkpoint-bench run quick --backend memory
   chunkpoint-bench run single-session --quick --backend sqlite --backend postgres
   chunkpoint-bench run trace-replay --trace conversations.jsonl.zst --dir /mnt/disk
-  chunkpoint-bench run retention --quick --durability process
+  chunkpoint-bench run long-running --quick --durability process
   chunkpoint-bench run long-term-store --backend file --backend memory
   chunkpoint-bench run quick --corrupt-oracle      must end with exit code 3
 
@@ -109,7 +121,11 @@ is memory (tmpfs), durability means nothing, and the result says so.";
 #[derive(Debug, Args)]
 struct RunArgs {
     /// The scenario's name; see `list`.
-    scenario: String,
+    #[arg(required_unless_present = "all")]
+    scenario: Option<String>,
+    /// Runs every scenario on every backend at hand, or on those given with --backend.
+    #[arg(long, conflicts_with_all = ["scenario", "variants"])]
+    all: bool,
     /// The backend; may be given again. Default: the scenario's first.
     #[arg(long = "backend", value_name = "BACKEND")]
     backends: Vec<BackendKind>,
@@ -166,7 +182,12 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
-            ExitCode::from(if matches!(e, Error::Usage(_)) { 2 } else { 1 })
+            ExitCode::from(match e {
+                Error::Usage(_) => 2,
+                // As a shell says of a program that SIGINT ended.
+                Error::Interrupted => 130,
+                _ => 1,
+            })
         }
     }
 }
@@ -175,6 +196,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::List { figures } => list(figures),
         Command::Run(args) => run(args),
+        Command::Doctor { dir } => {
+            let dir = dir.unwrap_or_else(std::env::temp_dir);
+            Ok(ExitCode::from(u8::from(!doctor::examine(&dir)?)))
+        }
         Command::Report { results } => {
             for path in report::make(&results)? {
                 println!("report: {}", path.display());
@@ -197,7 +222,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                     source,
                 })?;
             runtime.block_on(cell::work(
-                std::io::stdin().lock(),
+                std::io::BufReader::new(std::io::stdin()),
                 std::io::stdout().lock(),
             ))?;
             Ok(ExitCode::SUCCESS)
@@ -207,7 +232,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 
 fn run(args: RunArgs) -> Result<ExitCode> {
     let catalogue = Catalogue::open(SCENARIOS.as_ref())?;
-    let (entry, scenario) = catalogue.get(&args.scenario)?;
     let options = run::Options {
         backends: args.backends,
         variants: args.variants,
@@ -222,7 +246,14 @@ fn run(args: RunArgs) -> Result<ExitCode> {
         corrupt_oracle: args.corrupt_oracle,
         repeats: args.repeats.into(),
     };
-    let outcome = run::run(entry, scenario, &options)?;
+    interrupt::listen()?;
+    let outcome = match args.scenario {
+        Some(name) => {
+            let (entry, scenario) = catalogue.get(&name)?;
+            run::run(entry, scenario, &options)?
+        }
+        None => run::run_all(&catalogue, &options)?,
+    };
     Ok(if !outcome.ok {
         ExitCode::from(FAILED)
     } else if args.strict && outcome.missed {

@@ -48,6 +48,9 @@ pub enum Error {
     /// What was read is not what was written.
     #[error("verification failed: {0}")]
     Wrong(String),
+    /// The person at the keyboard, or the system, wants the run to end.
+    #[error("interrupted; nothing of the run that was under way is kept")]
+    Interrupted,
     /// A cell's process ended badly, or the harness contradicts itself.
     #[error("{0}")]
     Cell(String),

@@ -13,8 +13,10 @@
 pub mod cell;
 pub mod cli;
 pub mod compare;
+pub mod doctor;
 pub mod error;
 pub mod figures;
+pub mod interrupt;
 pub mod measure;
 pub mod model;
 pub mod progress;

@@ -43,6 +43,14 @@ pub enum Stage {
     Verify,
     /// Counts what a step sends to a server.
     Wire,
+    /// Goes on where another process ended.
+    Resume,
+    /// Reads old states and makes others from them.
+    Travel,
+    /// Goes on where another process was killed, until it is killed, too.
+    Crash,
+    /// Finds what a killed process left.
+    Recover,
 }
 
 impl Stage {
@@ -53,6 +61,10 @@ impl Stage {
             Model::SingleSession(_) => vec![Self::Write, Self::Cold, Self::Read, Self::Verify],
             // Every answer is compared as it is given.
             Model::ConcurrentLoad(_) => vec![Self::Write, Self::Read],
+            Model::OpenLoad(_) => vec![Self::Write, Self::Verify],
+            Model::Resume(_) => vec![Self::Write, Self::Resume, Self::Verify],
+            Model::TimeTravel(_) => vec![Self::Write, Self::Travel],
+            Model::Crash(_) => vec![Self::Crash, Self::Recover, Self::Verify],
             // Its states are gone by the time a second process could look.
             Model::Retention(_) => vec![Self::Write],
             Model::LongTermStore(_) => match variant {
@@ -84,6 +96,10 @@ impl Stage {
             Self::Read => "read",
             Self::Verify => "verify",
             Self::Wire => "wire",
+            Self::Resume => "resume",
+            Self::Travel => "travel",
+            Self::Crash => "crash",
+            Self::Recover => "recover",
         }
     }
 }

@@ -3,17 +3,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{COMMAND, Job, Report, Stage};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::measure::{Io, Latency, Phase, Series};
 use crate::progress::{Display, Progress};
 use crate::scenario::Model;
-use crate::subject::{BackendKind, Footprint, Variant};
+use crate::subject::{BackendKind, Footprint, Ledger, Variant};
+use crate::workload::Rng;
 
 /// Lines of a child's standard error that are quoted if it dies.
 const LAST_LINES: usize = 8;
+/// How often it is looked whether a child that is to be killed has begun.
+const POLL: Duration = Duration::from_millis(1);
 
 /// What all processes of a cell found.
 #[derive(Debug)]
@@ -62,17 +68,32 @@ pub fn run(job: &Job) -> Result<CellReport> {
         job.scenario.name, job.site.kind, job.variant
     );
     let mut display = Display::new(&title);
-    for (stages, repetition) in processes(job) {
+    let mut kills = 0;
+    for process in processes(job) {
+        let is_crash = process.kill_after.is_some();
         let job = Job {
-            stages,
-            repetition,
+            stages: process.stages,
+            repetition: process.repetition,
             ..job.clone()
         };
-        let report = run_child(&job, &mut display)?;
-        cell.take(report)?;
+        match run_child(&job, &mut display, process.kill_after)? {
+            Some(report) => {
+                cell.take(report)?;
+                if is_crash && cell.failures.is_empty() {
+                    cell.notes.push(format!(
+                        "all was committed before kill {}",
+                        job.repetition + 1
+                    ));
+                }
+            }
+            None => kills += 1,
+        }
         if !cell.failures.is_empty() {
             break;
         }
+    }
+    if matches!(job.scenario.model, Model::Crash(_)) {
+        cell.figures.insert("kills".into(), f64::from(kills));
     }
     for (op, latency) in &cell.ops {
         let p = latency.percentiles();
@@ -101,22 +122,51 @@ pub fn run(job: &Job) -> Result<CellReport> {
     Ok(cell)
 }
 
-/// The stages of each process, and how many before it did the same.
-fn processes(job: &Job) -> Vec<(Vec<Stage>, usize)> {
+/// One process of a cell.
+struct Process {
+    stages: Vec<Stage>,
+    /// How many before it did the same.
+    repetition: usize,
+    /// How long after its first acknowledged commit it is killed.
+    kill_after: Option<Duration>,
+}
+
+fn processes(job: &Job) -> Vec<Process> {
+    let process = |stages, repetition| Process {
+        stages,
+        repetition,
+        kill_after: None,
+    };
     if job.site.kind == BackendKind::Memory {
         // What is in memory ends with the process, so there is only one.
         let mut stages = job.stages.clone();
         stages.retain(|stage| *stage != Stage::Cold);
-        return vec![(stages, 0)];
+        return vec![process(stages, 0)];
+    }
+    if let Model::Crash(model) = &job.scenario.model {
+        let seed = job.scenario.workload.seed();
+        let mut processes = Vec::new();
+        for repetition in 0..model.kills {
+            let rng = &mut Rng::at(&[seed, repetition as u64, 0x6b69_6c6c]);
+            let after = Duration::from_micros(rng.below(model.most_ms * 1000) as u64);
+            processes.push(Process {
+                kill_after: Some(after),
+                ..process(vec![Stage::Crash], repetition)
+            });
+            processes.push(process(vec![Stage::Recover], repetition));
+        }
+        processes.push(process(vec![Stage::Verify], 0));
+        return processes;
     }
     let mut processes = Vec::new();
     for &stage in &job.stages {
         let count = match &job.scenario.model {
             Model::SingleSession(model) if stage == Stage::Cold => model.cold_opens,
             Model::LongTermStore(model) if stage == Stage::Cold => model.cold_opens,
+            Model::Resume(model) if stage == Stage::Resume => model.restarts,
             _ => 1,
         };
-        processes.extend((0..count).map(|repetition| (vec![stage], repetition)));
+        processes.extend((0..count).map(|repetition| process(vec![stage], repetition)));
     }
     processes
 }
@@ -172,8 +222,13 @@ impl CellReport {
     }
 }
 
-/// Runs one child. One that dies without a report gives a report that says so.
-fn run_child(job: &Job, display: &mut Display) -> Result<Report> {
+/// Runs one child. One that dies without a report gives a report that says so, one that was
+/// killed as it should be gives none.
+fn run_child(
+    job: &Job,
+    display: &mut Display,
+    kill_after: Option<Duration>,
+) -> Result<Option<Report>> {
     let program = std::env::current_exe().map_err(|source| Error::Io {
         what: "find this program".into(),
         source,
@@ -185,31 +240,72 @@ fn run_child(job: &Job, display: &mut Display) -> Result<Report> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| Error::io("start", &program, e))?;
-    let json = serde_json::to_vec(job)
+    let mut json = serde_json::to_vec(job)
         .map_err(|e| Error::Cell(format!("the job cannot be written as JSON: {e}")))?;
-    let outcome = converse(&mut child, &json, display);
-    let status = child.wait().map_err(|source| Error::Io {
+    json.push(b'\n');
+    let pipes = (child.stdout.take(), child.stderr.take());
+    // Open until the child has ended: see `work`.
+    let mut input = child.stdin.take();
+    if let Some(input) = &mut input {
+        // A child that has died already is reported by its status.
+        let _ = input.write_all(&json);
+    }
+    let child = Arc::new(Mutex::new(child));
+    let _under_way = interrupt::guard(&child);
+    let killer = kill_after.map(|after| {
+        let (child, desk) = (child.clone(), job.desk.clone());
+        let from = Ledger::bytes(&desk);
+        std::thread::spawn(move || kill(&child, after, || Ledger::bytes(&desk) > from))
+    });
+    let outcome = converse(pipes, display);
+    let waiting = |source| Error::Io {
         what: "wait for the cell's process".into(),
         source,
-    })?;
+    };
+    let killed = killer.map(|killer| killer.join().is_ok_and(|killed| killed));
+    let status = lock(&child).wait().map_err(waiting)?;
+    drop(input);
+    if interrupt::has_been() {
+        return Err(Error::Interrupted);
+    }
     let (output, last) = outcome?;
     if let Ok(report) = serde_json::from_slice::<Report>(&output) {
-        return Ok(report);
+        return Ok(Some(report));
+    }
+    if killed == Some(true) {
+        return Ok(None);
     }
     let last: Vec<_> = last.into();
-    Ok(Report {
+    Ok(Some(Report {
         error: Some(format!(
             "the cell's process ended with {status}: {}",
             last.join(" | ")
         )),
         ..Report::default()
-    })
+    }))
 }
 
-/// Sends the job, shows progress until the child is silent, takes its answer.
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills the child a while after it has `begun`, unless it ends before. Whether it was
+/// killed.
+fn kill(child: &Mutex<Child>, after: Duration, begun: impl Fn() -> bool) -> bool {
+    let has_ended = || !matches!(lock(child).try_wait(), Ok(None));
+    while !begun() {
+        if has_ended() {
+            return false;
+        }
+        std::thread::sleep(POLL);
+    }
+    std::thread::sleep(after);
+    !has_ended() && lock(child).kill().is_ok()
+}
+
+/// Shows progress until the child is silent, takes its answer.
 fn converse(
-    child: &mut Child,
-    job: &[u8],
+    (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
     display: &mut Display,
 ) -> Result<(Vec<u8>, VecDeque<String>)> {
     let failed = |source| Error::Io {
@@ -217,18 +313,14 @@ fn converse(
         source,
     };
     let missing = || Error::Cell("the cell's process has no pipes".into());
-    if let Some(mut input) = child.stdin.take() {
-        // A child that has died already is reported by its status.
-        let _ = input.write_all(job);
-    }
     // The answer may be larger than a pipe holds: it is taken on another thread.
-    let mut stdout = child.stdout.take().ok_or_else(missing)?;
+    let mut stdout = stdout.ok_or_else(missing)?;
     let answer = std::thread::spawn(move || {
         let mut output = Vec::new();
         stdout.read_to_end(&mut output).map(|_| output)
     });
     let mut last = VecDeque::new();
-    for line in BufReader::new(child.stderr.take().ok_or_else(missing)?).lines() {
+    for line in BufReader::new(stderr.ok_or_else(missing)?).lines() {
         let line = line.map_err(failed)?;
         if let Some(progress) = Progress::parse(&line) {
             display.show(&progress);

@@ -1,26 +1,31 @@
 //! The child's side of a cell.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 
 use super::{Job, Report};
 use crate::error::{Error, Result};
 use crate::model::Bench;
 
-/// Reads a job from `input`, does it, writes the report to `output`.
+/// Reads a job, one line of `input`, does it, writes the report to `output`. The parent keeps
+/// `input` open as long as it wants the report: when it ends first, however it ends, so does
+/// this process.
 ///
 /// A job that fails still gives a report, which says why.
 ///
 /// # Errors
 /// If the job cannot be read, or the report not be written.
-pub async fn work(mut input: impl Read, mut output: impl Write) -> Result<()> {
+pub async fn work(mut input: impl BufRead + Send + 'static, mut output: impl Write) -> Result<()> {
     let mut text = String::new();
     let failed = |what: &str| {
         let what = what.to_string();
         move |source| Error::Io { what, source }
     };
-    input
-        .read_to_string(&mut text)
-        .map_err(failed("read the job"))?;
+    input.read_line(&mut text).map_err(failed("read the job"))?;
+    std::thread::spawn(move || {
+        // Nothing more is sent: this ends when the parent has.
+        let _ = input.read_to_end(&mut Vec::new());
+        std::process::exit(ORPHANED);
+    });
     let job: Job = serde_json::from_str(&text)
         .map_err(|e| Error::Input(format!("standard input holds no job: {e}")))?;
     let report = perform(&job).await?;
@@ -31,6 +36,9 @@ pub async fn work(mut input: impl Read, mut output: impl Write) -> Result<()> {
         .and_then(|()| output.flush())
         .map_err(failed("write the report"))
 }
+
+/// Exit code of a child whose parent has gone.
+const ORPHANED: i32 = 1;
 
 async fn perform(job: &Job) -> Result<Report> {
     let mut bench = Bench::new(job);

@@ -257,6 +257,52 @@ pub const CELL: &[Figure] = &[
         "the kept states in a store that never had others",
     ),
     ("kept_states", Unit::Count, "checkpoints listed at the end"),
+    (
+        "at_rest_slope_bytes_per_100k",
+        Unit::Bytes,
+        "growth of what is at rest, 100,000 steps",
+    ),
+    (
+        "offered_per_s",
+        Unit::Ratio,
+        "operations a second that arrived",
+    ),
+    (
+        "achieved_per_s",
+        Unit::Ratio,
+        "operations a second that were done",
+    ),
+    (
+        "backlog_most",
+        Unit::Count,
+        "most operations that had arrived and were not done",
+    ),
+    (
+        "saturated",
+        Unit::Count,
+        "1 if fewer than 95 % of what arrived was done in the time it arrived in, else 0",
+    ),
+    (
+        "fork_stored_bytes_mean",
+        Unit::Bytes,
+        "bytes written for a state with another last message, mean",
+    ),
+    (
+        "edit_stored_bytes_mean",
+        Unit::Bytes,
+        "bytes written for a state with another message in its middle, mean",
+    ),
+    ("kills", Unit::Count, "processes that were killed"),
+    (
+        "lost_states",
+        Unit::Count,
+        "acknowledged states that were not there after a kill",
+    ),
+    (
+        "torn_states",
+        Unit::Count,
+        "newest states that were not right after a kill",
+    ),
 ];
 
 /// The operations, as they start a figure's name.
@@ -304,6 +350,35 @@ pub(super) const OPS: &[(&str, &str)] = &[
     ("tail_read", "finding the newest state and reading its end"),
     ("cold_tail", "the same in a process that has just started"),
     ("state_read", "finding and reading one whole state"),
+    (
+        "put_response",
+        "a commit of an open load, from when it should have begun",
+    ),
+    (
+        "load_response",
+        "a load of an open load, from when it should have begun",
+    ),
+    ("open", "opening the storage, by a process that goes on"),
+    (
+        "resume",
+        "the first read of a whole newest state by a process that goes on",
+    ),
+    (
+        "first_put",
+        "the first commit to a thread by such a process",
+    ),
+    (
+        "recover",
+        "the first read of a whole newest state after a kill",
+    ),
+    (
+        "fork",
+        "finding an old state and committing another message after it",
+    ),
+    (
+        "edit",
+        "finding an old state and committing it with another message in its middle",
+    ),
 ];
 
 /// The operations that are done on a small and on a large store in turns.

@@ -20,13 +20,17 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Memory now; `at_rest_bytes` is the caller's.
-    pub fn now(step: u64, elapsed_ms: u64, at_rest_bytes: Option<u64>) -> Self {
+    /// Memory of a process now; `at_rest_bytes` is the caller's. Only this process can tell
+    /// its heap.
+    pub fn of(process: Which, step: u64, elapsed_ms: u64, at_rest_bytes: Option<u64>) -> Self {
         Self {
             step,
             elapsed_ms,
-            rss_bytes: process_memory(Which::This).map(|memory| memory.rss_bytes),
-            heap_bytes: heap().map(|heap| heap.live_bytes),
+            rss_bytes: process_memory(process).map(|memory| memory.rss_bytes),
+            heap_bytes: (process == Which::This)
+                .then(heap)
+                .flatten()
+                .map(|heap| heap.live_bytes),
             at_rest_bytes,
         }
     }

@@ -1,12 +1,17 @@
 //! What is done with a variant: the procedures of the scenarios.
 
+mod arrivals;
 mod concurrent;
+mod crash;
 mod items;
+mod open;
 mod pair;
 mod reads;
 mod replay;
+mod resume;
 mod retention;
 mod session;
+mod travel;
 mod verify;
 mod warm_up;
 mod wire;
@@ -108,11 +113,18 @@ impl<'a> Bench<'a> {
                 Box::pin(items::verify(self, model)).await
             }
             (Model::LongTermStore(model), Stage::Cold) => Box::pin(items::cold(self, model)).await,
-            (Model::Replay(_), Stage::Cold | Stage::Wire)
-            | (Model::Replay(_) | Model::SingleSession(_), Stage::Fill)
-            | (Model::Retention(_) | Model::LongTermStore(_) | Model::ConcurrentLoad(_), _) => {
-                Ok(())
+            (Model::OpenLoad(model), Stage::Write) => Box::pin(open::write(self, model)).await,
+            (Model::Resume(model), Stage::Write) => Box::pin(resume::write(self, model)).await,
+            (Model::Resume(model), Stage::Resume) => Box::pin(resume::resume(self, model)).await,
+            (Model::TimeTravel(_), Stage::Write) => Box::pin(concurrent::write(self)).await,
+            (Model::TimeTravel(model), Stage::Travel) => Box::pin(travel::run(self, model)).await,
+            (Model::Crash(_), Stage::Crash) => Box::pin(crash::write(self)).await,
+            (Model::Crash(_), Stage::Recover) => Box::pin(crash::recover(self)).await,
+            (Model::OpenLoad(_) | Model::Resume(_) | Model::Crash(_), Stage::Verify) => {
+                Box::pin(verify::every_state(self, usize::MAX)).await
             }
+            // What a model has no stage for is not asked of it.
+            _ => Ok(()),
         }
     }
 
@@ -191,6 +203,11 @@ impl<'a> Bench<'a> {
         } else {
             conversation.clone()
         }
+    }
+
+    /// The ledger of the processes before this one, to go on with.
+    fn resumed_ledger(&self) -> Result<Ledger> {
+        Ledger::resume(&self.job.desk)
     }
 
     fn ledger(&self) -> Result<Ledger> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::measure::{Io, Recorder, Which};
-use crate::subject::{Answer, Change, Counted, Op, Session, Subject};
+use crate::subject::{Answer, Change, Counted, Op, Revision, Session, Subject};
 use crate::workload::Conversation;
 
 /// An opened variant, and for the floor the engine beside it.
@@ -163,6 +163,13 @@ impl Sessions {
     pub(super) async fn at(&mut self, id: &str) -> Result<Timed<Option<Answer>>> {
         let (subject, session) = &mut self.own;
         Ok(timed(&**subject, session.at(id)).await?.by(session))
+    }
+
+    pub(super) async fn fork(&mut self, id: &str, revision: Revision) -> Result<Timed<String>> {
+        let (subject, session) = &mut self.own;
+        Ok(timed(&**subject, session.fork(id, revision))
+            .await?
+            .by(session))
     }
 
     pub(super) async fn history(&mut self) -> Result<Vec<String>> {

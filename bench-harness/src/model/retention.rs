@@ -31,6 +31,22 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
         .settings
         .max_history
         .unwrap_or(usize::MAX);
+    // What keeps every whole state is stopped before it has filled the machine.
+    let whole = bench.job.variant.writes_whole_states();
+    let (steps, keep) = match whole {
+        true => (model.unbounded_steps.min(conversation.len()), usize::MAX),
+        false => (conversation.len(), keep),
+    };
+    let sample_every = match whole {
+        true => model.sample_every.min((steps / 20).max(1)),
+        false => model.sample_every,
+    };
+    if whole && steps < conversation.len() {
+        bench.recorder.note(format!(
+            "it keeps every state, and stopped after {steps} of {} steps",
+            conversation.len()
+        ));
+    }
     let ledger = Mutex::new(bench.ledger()?);
     let mut writer = Writer::new(&opened, true)?;
     let mut thread = Thread::open(&opened, 0, &conversation)?;
@@ -38,24 +54,26 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
     let mut kept: VecDeque<String> = VecDeque::new();
     let mut dropped = None;
     let storage = bench.store(OWN)?;
+    let process = opened.process();
     bench.recorder.end(open);
 
     let open = bench.recorder.begin(PhaseName::Measure);
-    let teller = Teller::new("put", conversation.len() as u64);
+    let teller = Teller::new("put", steps as u64);
     let start = Instant::now();
-    for step in 1..=conversation.len() {
+    for step in 1..=steps {
         let put = writer.put(&mut thread, &ledger).await?;
         put.book("put", &mut bench.recorder)?;
         kept.push_back(put.value);
         if kept.len() > keep {
             dropped = kept.pop_front();
         }
-        if step % model.sample_every == 0 {
+        if step % sample_every == 0 {
             let at_rest = storage.footprint().await?.bytes;
             let elapsed = start.elapsed().as_millis() as u64;
-            bench
-                .recorder
-                .sample(SERIES, Sample::now(step as u64, elapsed, Some(at_rest)));
+            bench.recorder.sample(
+                SERIES,
+                Sample::of(process, step as u64, elapsed, Some(at_rest)),
+            );
         }
         teller.at(step as u64);
     }
@@ -65,7 +83,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner)
         .finish()?;
-    book_slopes(bench, model, conversation.len());
+    book_slopes(bench, model, steps);
 
     let open = bench.recorder.begin(PhaseName::Verify);
     let grace = bench.job.scenario.settings.grace_ms.unwrap_or(0);
@@ -74,7 +92,16 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
         tokio::time::sleep(Duration::from_millis(grace + 100)).await;
         opened.maintain().await?;
     }
-    check(bench, &mut thread, &conversation, &kept, dropped.as_deref()).await?;
+    let first = steps - kept.len();
+    check(
+        bench,
+        &mut thread,
+        &conversation,
+        first,
+        &kept,
+        dropped.as_deref(),
+    )
+    .await?;
     bench.recorder.end(open);
     drop(thread);
     bench.footprint_compacted(&opened).await?;
@@ -98,6 +125,7 @@ fn book_slopes(bench: &mut Bench<'_>, model: &Retention, steps: usize) {
     let per_100k = |slope: Option<f64>| slope.map(|slope| slope * 100_000.0);
     let rss = per_100k(series.slope(from, |sample| sample.rss_bytes));
     let heap = per_100k(series.slope(from, |sample| sample.heap_bytes));
+    let at_rest_slope = per_100k(series.slope(from, |sample| sample.at_rest_bytes));
     let at_rest = series
         .samples
         .iter()
@@ -105,6 +133,9 @@ fn book_slopes(bench: &mut Bench<'_>, model: &Retention, steps: usize) {
         .max();
     bench.recorder.figure("rss_slope_bytes_per_100k", rss);
     bench.recorder.figure("heap_slope_bytes_per_100k", heap);
+    bench
+        .recorder
+        .figure("at_rest_slope_bytes_per_100k", at_rest_slope);
     bench
         .recorder
         .figure("at_rest_peak_bytes", at_rest.map(|bytes| bytes as f64));
@@ -115,11 +146,11 @@ async fn check(
     bench: &mut Bench<'_>,
     thread: &mut Thread,
     conversation: &Arc<Conversation>,
+    first: usize,
     kept: &VecDeque<String>,
     dropped: Option<&str>,
 ) -> Result<()> {
     let oracle = bench.oracle(conversation);
-    let first = conversation.len() - kept.len();
     let sessions = thread.sessions();
     let history = sessions.history().await?;
     bench.recorder.figure("kept_states", history.len() as f64);

@@ -66,7 +66,7 @@ fn row(claim: &Claim, run: &Run) -> [String; 7] {
     [
         claim.name.clone(),
         run.label.clone(),
-        text(claim.before),
+        claim.before.map_or_else(|| "without bound".into(), text),
         text(claim.after),
         snapshots,
         peer,

@@ -117,6 +117,8 @@ impl Run<'_> {
         let budget = self.options.snapshot_budget_bytes.max(1);
         match &self.scenario.model {
             Model::SingleSession(_) => Sampling::AtLengths,
+            // It stops before.
+            Model::Retention(_) => Sampling::All,
             _ if total <= budget => Sampling::All,
             _ => Sampling::Every(total.div_ceil(budget)),
         }

@@ -5,22 +5,25 @@ mod print;
 mod service;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
 use serde_json::json;
 
 use chunkpoint_core::backend::Durability;
 
-use self::service::Service;
+pub(crate) use self::service::Service;
 use crate::error::{Error, Result};
 use crate::figures;
 use crate::measure::{Environment, Revision, timestamp, unix_millis};
 use crate::progress::{Display, Progress};
 use crate::result::{
-    self, BackendInfo, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo, evaluate,
+    self, BackendInfo, Expected, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo,
+    evaluate,
 };
-use crate::scenario::{Entry, Model, Scenario, Source};
+use crate::scenario::{Catalogue, Entry, Model, Scenario, Source};
 use crate::subject::{BackendKind, Site, Variant, file_config};
+use crate::table::Table;
 use crate::workload::{self, Collection, ItemSummary, Summary, TraceFile, Workload};
 
 /// What the caller wants of a run.
@@ -69,39 +72,165 @@ pub struct Done {
 /// `Usage` for options that do not fit the scenario; I/O errors. A cell that fails
 /// is in the result.
 pub fn run(entry: &Entry, mut scenario: Scenario, options: &Options) -> Result<Done> {
-    let trace = prepare(&mut scenario, options)?;
-    println!("scenario {} ({})", scenario.name, entry.origin);
-    let workload = summarize(&scenario, trace.as_ref())?;
-    println!("workload: {}", describe(&workload));
-    let mut done = Done {
-        ok: true,
-        missed: false,
-        paths: Vec::new(),
-    };
-    for &backend in backends(&scenario, options) {
-        let run = Run {
-            entry,
-            scenario: &scenario,
-            options,
-            trace: &trace,
-            workload: &workload,
+    let prepared = Prepared::new(entry, &mut scenario, options)?;
+    let mut done = Done::new();
+    for &backend in backends(&prepared.scenario, options) {
+        let found = Service::find(backend, &options.directory)?;
+        if let Some(service) = found {
+            done.add(prepared.on(backend, &service, options)?);
+        }
+    }
+    Ok(done)
+}
+
+/// Runs every scenario on every backend that it is for and that can be had, or on those
+/// asked for. Servers are started once.
+///
+/// # Errors
+/// I/O errors; a server that has to be there and is not. A cell that fails is in its
+/// result and does not stop the others.
+pub fn run_all(catalogue: &Catalogue, options: &Options) -> Result<Done> {
+    let clock = Instant::now();
+    let (mut done, mut prepared) = (Done::new(), Vec::new());
+    for entry in catalogue.entries() {
+        let mut scenario = entry.parse()?;
+        let of_it = Options {
+            // Each has some of the backends and variants.
+            backends: Vec::new(),
+            variants: Vec::new(),
+            trace: options
+                .trace
+                .clone()
+                .filter(|_| entry.name == "trace-replay"),
+            ..options.clone()
         };
-        let started = unix_millis();
+        prepared.push(Prepared::new(entry, &mut scenario, &of_it)?);
+    }
+    let all = BackendKind::value_variants().iter().copied();
+    let wanted =
+        |backend: &BackendKind| options.backends.is_empty() || options.backends.contains(backend);
+    let mut table = Table::new(["scenario", "backend", "cells", "budgets", "took"]).words(4);
+    for backend in all.filter(wanted) {
         let Some(service) = Service::find(backend, &options.directory)? else {
             continue;
         };
-        let result = run.on(backend, &service, started)?;
+        let on_it = |one: &&Prepared<'_>| one.scenario.cells.backends.contains(&backend);
+        for one in prepared.iter().filter(on_it) {
+            let begun = Instant::now();
+            let outcome = one.on(backend, &service, options)?;
+            table.row(outcome.row(&one.scenario.name, backend, begun.elapsed()));
+            done.add(outcome);
+        }
+    }
+    println!("{}", table.to_text());
+    println!("all took {:.0} s", clock.elapsed().as_secs_f64());
+    Ok(done)
+}
+
+impl Done {
+    fn new() -> Self {
+        Self {
+            ok: true,
+            missed: false,
+            paths: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, one: Ran) {
+        self.ok &= one.failed.is_empty();
+        self.missed |= one.missed > 0;
+        self.paths.push(one.path);
+    }
+}
+
+/// What came of one scenario on one backend.
+struct Ran {
+    cells: usize,
+    failed: Vec<String>,
+    skipped: Vec<String>,
+    budgets: usize,
+    missed: usize,
+    path: PathBuf,
+}
+
+impl Ran {
+    fn row(&self, scenario: &str, backend: BackendKind, took: Duration) -> Vec<String> {
+        let mut cells = format!("{} ran", self.cells);
+        for (what, variants) in [("skipped", &self.skipped), ("FAILED", &self.failed)] {
+            if !variants.is_empty() {
+                cells += &format!(", {what}: {}", variants.join(", "));
+            }
+        }
+        let met = self.budgets - self.missed;
+        vec![
+            scenario.into(),
+            backend.to_string(),
+            cells,
+            format!("{met} of {} met", self.budgets),
+            format!("{:.1} s", took.as_secs_f64()),
+        ]
+    }
+}
+
+/// A scenario with its options, and what its workload amounts to.
+struct Prepared<'a> {
+    entry: &'a Entry,
+    scenario: Scenario,
+    trace: Option<TraceFile>,
+    workload: Workload,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(entry: &'a Entry, scenario: &mut Scenario, options: &Options) -> Result<Self> {
+        let trace = prepare(scenario, options)?;
+        println!("scenario {} ({})", scenario.name, entry.origin);
+        let workload = summarize(scenario, trace.as_ref())?;
+        println!("workload: {}", describe(&workload));
+        Ok(Self {
+            entry,
+            scenario: scenario.clone(),
+            trace,
+            workload,
+        })
+    }
+
+    /// Runs it on a backend, prints what was found, writes the result.
+    fn on(&self, backend: BackendKind, service: &Service, options: &Options) -> Result<Ran> {
+        let started = unix_millis();
+        let run = Run {
+            entry: self.entry,
+            scenario: &self.scenario,
+            options,
+            trace: &self.trace,
+            workload: &self.workload,
+        };
+        let result = run.on(backend, service, started)?;
         print::print(&result);
         let path = result::write(&options.out, started, &result)?;
         println!("result: {}\n", path.display());
-        done.ok &= result.is_ok();
-        done.missed |= result
-            .expectations
-            .iter()
-            .any(|e| e.outcome == Outcome::Missed);
-        done.paths.push(path);
+        let mut ran = Ran {
+            cells: 0,
+            failed: Vec::new(),
+            skipped: Vec::new(),
+            budgets: 0,
+            missed: 0,
+            path,
+        };
+        for cell in &result.cells {
+            let name = cell.variant.to_string();
+            match (&cell.verdict.skipped, cell.verdict.ok) {
+                (Some(_), _) => ran.skipped.push(name),
+                (None, true) => ran.cells += 1,
+                (None, false) => ran.failed.push(name),
+            }
+        }
+        let measured = |e: &&Expected| e.outcome != Outcome::NotMeasured;
+        for expected in result.expectations.iter().filter(measured) {
+            ran.budgets += 1;
+            ran.missed += usize::from(expected.outcome == Outcome::Missed);
+        }
+        Ok(ran)
     }
-    Ok(done)
 }
 
 /// The backends asked for, or the scenario's first.

@@ -12,7 +12,7 @@ use crate::result::ServerInfo;
 use crate::subject::{BackendKind, Server, ServerUrl, Site, redis, sql};
 
 /// What a backend needs beside a directory: for some a server, which ends with this.
-pub(super) struct Service {
+pub(crate) struct Service {
     server: Option<services::Service>,
     /// Unlike that of any other run.
     run: u64,
@@ -27,6 +27,24 @@ impl Service {
     /// # Errors
     /// If there has to be one.
     pub(super) fn find(backend: BackendKind, directory: &Path) -> Result<Option<Self>> {
+        match Self::provide(backend, directory)? {
+            Ok(service) => Ok(Some(service)),
+            Err(missing) if missing.required => Err(Error::Missing(missing)),
+            Err(missing) => {
+                println!("skipped: {missing}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The same; inside, why there is none.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn provide(
+        backend: BackendKind,
+        directory: &Path,
+    ) -> Result<Result<Self, services::Missing>> {
         let kind = match backend {
             BackendKind::Postgres => Some(Kind::Postgres),
             BackendKind::MySql => Some(Kind::MySql),
@@ -35,11 +53,7 @@ impl Service {
         };
         std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
         let server = match kind.map(|kind| services::provide(kind, Safety::Durable, directory)) {
-            Some(Err(missing)) if missing.required => return Err(Error::Missing(missing)),
-            Some(Err(missing)) => {
-                println!("skipped: {missing}");
-                return Ok(None);
-            }
+            Some(Err(missing)) => return Ok(Err(missing)),
             Some(Ok(server)) => Some(server),
             None => None,
         };
@@ -50,7 +64,7 @@ impl Service {
                 what: "start a runtime".into(),
                 source,
             })?;
-        Ok(Some(Self {
+        Ok(Ok(Self {
             server,
             run: unix_millis() ^ u64::from(std::process::id()) << 44,
             next: AtomicU32::new(0),
@@ -59,7 +73,7 @@ impl Service {
     }
 
     /// A part of the server for one cell.
-    pub(super) fn server(&self) -> Option<Server> {
+    pub(crate) fn server(&self) -> Option<Server> {
         let server = self.server.as_ref()?;
         let cell = self.next.fetch_add(1, Ordering::Relaxed);
         Some(Server {
@@ -69,7 +83,7 @@ impl Service {
     }
 
     /// What the site's database says of itself, if it is one.
-    pub(super) fn describe(&self, site: &Site) -> Result<Option<ServerInfo>> {
+    pub(crate) fn describe(&self, site: &Site) -> Result<Option<ServerInfo>> {
         match site.kind {
             BackendKind::File | BackendKind::Memory => Ok(None),
             BackendKind::Sqlite | BackendKind::Postgres | BackendKind::MySql => {

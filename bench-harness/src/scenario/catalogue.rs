@@ -6,34 +6,32 @@ use std::path::{Path, PathBuf};
 use super::{Model, Scenario, Source};
 use crate::error::{Error, Result};
 
+/// A scenario's name and text.
+macro_rules! built_in {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../../../scenarios/", $name, ".toml")),
+        )
+    };
+}
+
 /// The scenarios that come with the harness.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("quick", include_str!("../../../scenarios/quick.toml")),
-    (
-        "single-session",
-        include_str!("../../../scenarios/single-session.toml"),
-    ),
-    (
-        "trace-replay",
-        include_str!("../../../scenarios/trace-replay.toml"),
-    ),
-    ("channels", include_str!("../../../scenarios/channels.toml")),
-    (
-        "retention",
-        include_str!("../../../scenarios/retention.toml"),
-    ),
-    (
-        "concurrent-load",
-        include_str!("../../../scenarios/concurrent-load.toml"),
-    ),
-    (
-        "multithreaded",
-        include_str!("../../../scenarios/multithreaded.toml"),
-    ),
-    (
-        "long-term-store",
-        include_str!("../../../scenarios/long-term-store.toml"),
-    ),
+    built_in!("quick"),
+    built_in!("single-session"),
+    built_in!("multithreaded"),
+    built_in!("long-running"),
+    built_in!("concurrent-load"),
+    built_in!("open-load"),
+    built_in!("resume"),
+    built_in!("time-travel"),
+    built_in!("blob-heavy"),
+    built_in!("channels"),
+    built_in!("long-term-store"),
+    built_in!("trace-replay"),
+    built_in!("techniques"),
+    built_in!("crash"),
 ];
 
 /// Where a scenario was read.
@@ -153,6 +151,7 @@ impl Entry {
                 "{file}: fields `channels` and `window` of a workload do not go together"
             )));
         }
+        check_load(&scenario).map_err(|e| Error::Input(format!("{file}: {e}")))?;
         check_items(&scenario).map_err(|e| Error::Input(format!("{file}: {e}")))?;
         for expectation in &scenario.expect {
             if expectation.at_most.is_none() == expectation.at_least.is_none() {
@@ -169,6 +168,43 @@ impl Entry {
     pub fn hash(&self) -> String {
         blake3::hash(self.text.as_bytes()).to_hex().to_string()
     }
+}
+
+/// Checks that arrivals go with the model that is about them, and with nothing else.
+fn check_load(scenario: &Scenario) -> Result<(), String> {
+    let (load, name) = (scenario.load, scenario.model.name());
+    let is_open = matches!(scenario.model, Model::OpenLoad(_));
+    match (is_open, load.model.is_open(), load.rate) {
+        (true, true, Some(rate)) if rate > 0.0 && rate.is_finite() => {}
+        (false, false, None) => {}
+        (true, ..) => {
+            return Err(format!(
+                "model {name} needs field `load.model` to be \"constant\" or \"poisson\", and \
+                 `load.rate` in operations a second"
+            ));
+        }
+        (false, ..) => {
+            return Err(format!(
+                "model {name} needs field `load.model` to be \"closed\", and no `load.rate`"
+            ));
+        }
+    }
+    if let (Model::Resume(model), Source::Uniform(uniform)) = (&scenario.model, &scenario.workload)
+        && model.restarts * model.steps >= uniform.messages
+    {
+        return Err("`restarts` times `steps` must be less than `messages`".into());
+    }
+    let uniform = matches!(&scenario.workload, Source::Uniform(of) if of.channels == 1 && of.window.is_none());
+    let wants_uniform = matches!(
+        scenario.model,
+        Model::Resume(_) | Model::TimeTravel(_) | Model::Crash(_) | Model::OpenLoad(_)
+    );
+    if wants_uniform && !uniform {
+        return Err(format!(
+            "model {name} needs a `uniform` workload without `channels` and `window`"
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that items go with the model that is about them, and with nothing else.
@@ -188,7 +224,7 @@ fn check_items(scenario: &Scenario) -> Result<(), String> {
         return Err("model long-term-store has one client; field `clients` must be 1".into());
     }
     let mut all = scenario.cells.all();
-    if let Some(variant) = all.find(|variant| variant.writes_whole_states()) {
+    if let Some(variant) = all.find(|variant| !variant.has_items()) {
         return Err(format!("model long-term-store has no variant {variant}"));
     }
     Ok(())
@@ -300,7 +336,7 @@ mod tests {
         let items = "items = { items = 9, namespaces = 1, seed = 1, popularity = 0.0, kinds = \
                      [{ name = \"a\", share = 1.0, bytes = [[0.0, 100], [1.0, 200]] }] }";
         let uniform = "uniform = { messages = 9, message-bytes = 9, seed = 1 }";
-        for (name, workload) in [("retention", items), (of, uniform)] {
+        for (name, workload) in [("long-running", items), (of, uniform)] {
             let text = built_in().get(name).unwrap().0.text.clone();
             let (start, rest) = text.split_once("[workload.").unwrap();
             let (_, end) = rest.split_once("[load]").unwrap();

@@ -6,6 +6,8 @@
 
 mod catalogue;
 mod items;
+mod load;
+mod model;
 mod quick;
 mod shape;
 
@@ -18,6 +20,10 @@ use crate::subject::{BackendKind, Variant};
 
 pub use catalogue::{Catalogue, Entry, Origin};
 pub use items::{ItemKind, Items, LongTermStore, Mix};
+pub use load::{Load, LoadModel};
+pub use model::{
+    ConcurrentLoad, Crash, Model, OpenLoad, Replay, Resume, Retention, SingleSession, TimeTravel,
+};
 pub use quick::Quick;
 pub use shape::{Kind, Shape, SystemPrompt};
 
@@ -70,8 +76,8 @@ pub struct Claim {
     /// The figure of a cell that it is about, without a variant.
     #[serde(deserialize_with = "known_cell_figure")]
     pub figure: String,
-    /// Before: with whole states.
-    pub before: f64,
+    /// Before: with whole states; not given where it was said to grow without bound.
+    pub before: Option<f64>,
     /// After: as the claim has it done.
     pub after: f64,
 }
@@ -156,35 +162,6 @@ pub struct Window {
     pub keep: usize,
 }
 
-/// How operations are issued.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Load {
-    /// Whether a client waits for an answer before it asks again.
-    pub model: LoadModel,
-    /// How many clients.
-    #[serde(deserialize_with = "at_least_one")]
-    pub clients: usize,
-}
-
-impl Default for Load {
-    fn default() -> Self {
-        Self {
-            model: LoadModel::Closed,
-            clients: 1,
-        }
-    }
-}
-
-/// The load models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LoadModel {
-    /// A client issues its next operation when the last has been answered. The
-    /// latencies are service times; they say nothing about a given rate.
-    Closed,
-}
-
 /// The cells of a run: a variant on a backend each.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -216,103 +193,6 @@ pub struct EngineSettings {
     pub max_history: Option<usize>,
     /// Milliseconds between condemning a chunk and removing it.
     pub grace_ms: Option<u64>,
-}
-
-/// What is done with the workload.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Model {
-    /// Every conversation a thread, every message a commit; then every thread
-    /// loaded, its tail read, and every state read back.
-    Replay(Replay),
-    /// One long thread: cost per append by length, cold open, tail and load.
-    SingleSession(SingleSession),
-    /// One thread with a bounded history: memory and storage over time.
-    Retention(Retention),
-    /// The long-term store: a mix of operations on a small and on a large store in
-    /// turns, one large value patched, and a store of many items opened.
-    LongTermStore(LongTermStore),
-    /// All clients load a newest state at the same moment.
-    ConcurrentLoad(ConcurrentLoad),
-}
-
-impl Model {
-    /// Its name, as scenarios write it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Replay(_) => "replay",
-            Self::SingleSession(_) => "single-session",
-            Self::Retention(_) => "retention",
-            Self::LongTermStore(_) => "long-term-store",
-            Self::ConcurrentLoad(_) => "concurrent-load",
-        }
-    }
-}
-
-/// Parameters of [`Model::Replay`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Replay {
-    /// Messages of a tail read.
-    #[serde(deserialize_with = "at_least_one")]
-    pub tail: usize,
-    /// Whether conversations are cut where the agent compacted its context; else
-    /// they only grow.
-    pub honour_compaction: bool,
-}
-
-/// Parameters of [`Model::SingleSession`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SingleSession {
-    /// Messages of a tail read.
-    #[serde(deserialize_with = "at_least_one")]
-    pub tail: usize,
-    /// Length of the short threads that the long one is compared with.
-    #[serde(deserialize_with = "at_least_one")]
-    pub short_length: usize,
-    /// How many appends to the long thread alternate with appends to short ones.
-    #[serde(deserialize_with = "at_least_one")]
-    pub pairs: usize,
-    /// Fresh processes that open the thread and read its tail.
-    #[serde(deserialize_with = "at_least_one")]
-    pub cold_opens: usize,
-    /// The cache's budget in those processes, in MiB.
-    #[serde(deserialize_with = "at_least_one")]
-    pub cold_cache_mib: usize,
-    /// How many times the whole state is loaded.
-    #[serde(deserialize_with = "at_least_one")]
-    pub loads: usize,
-    /// How many states, evenly spaced, are read back whole.
-    #[serde(deserialize_with = "at_least_one")]
-    pub verified_states: usize,
-    /// Lengths at which the full-snapshot variant writes its states.
-    pub snapshot_lengths: Vec<usize>,
-    /// How many consecutive states it writes at each.
-    #[serde(deserialize_with = "at_least_one")]
-    pub snapshot_repeats: usize,
-}
-
-/// Parameters of [`Model::Retention`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Retention {
-    /// Bytes of a value that every step replaces; 0 for none.
-    pub scratch_bytes: usize,
-    /// Steps between two samples of memory and storage.
-    #[serde(deserialize_with = "at_least_one")]
-    pub sample_every: usize,
-    /// Share of the steps, from the start, that the slopes leave out.
-    pub settle_share: f64,
-}
-
-/// Parameters of [`Model::ConcurrentLoad`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ConcurrentLoad {
-    /// How often all clients load, each time with an engine that has read nothing.
-    #[serde(deserialize_with = "at_least_one")]
-    pub rounds: usize,
 }
 
 /// A budget.
@@ -368,6 +248,13 @@ fn at_least_one<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::E
     match usize::deserialize(from)? {
         0 => Err(serde::de::Error::custom("must be at least 1")),
         number => Ok(number),
+    }
+}
+
+fn share<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    match f64::deserialize(from)? {
+        share if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(serde::de::Error::custom("must be a share, from 0 to 1")),
     }
 }
 

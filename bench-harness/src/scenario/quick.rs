@@ -30,6 +30,22 @@ pub struct Quick {
     pub clients: Option<usize>,
     /// How often they do.
     pub rounds: Option<usize>,
+    /// Operations a second of an open load.
+    pub rate: Option<f64>,
+    /// Steps of a retention run that keeps everything.
+    pub unbounded_steps: Option<usize>,
+    /// Fresh processes that resume.
+    pub restarts: Option<usize>,
+    /// Old states that are read.
+    pub reads: Option<usize>,
+    /// States made from old ones at their end.
+    pub forks: Option<usize>,
+    /// States made from old ones in their middle.
+    pub edits: Option<usize>,
+    /// Processes that are killed.
+    pub kills: Option<usize>,
+    /// Sessions of equal messages.
+    pub sessions: Option<usize>,
     /// Items of a long-term store.
     pub items: Option<usize>,
     /// Their namespaces.
@@ -53,7 +69,10 @@ impl Scenario {
         let quick = self.quick.clone();
         let mut slots: Vec<(&str, &mut usize)> = match &mut self.workload {
             Source::Conversations(spec) => vec![("conversations", &mut spec.count)],
-            Source::Uniform(spec) => vec![("messages", &mut spec.messages)],
+            Source::Uniform(spec) => vec![
+                ("messages", &mut spec.messages),
+                ("sessions", &mut spec.sessions),
+            ],
             Source::Items(spec) => vec![
                 ("items", &mut spec.items),
                 ("namespaces", &mut spec.namespaces),
@@ -77,8 +96,22 @@ impl Scenario {
             }
             Model::Retention(model) => {
                 model.settle_share = quick.settle_share.unwrap_or(model.settle_share);
-                slots.push(("sample-every", &mut model.sample_every));
+                slots.extend([
+                    ("sample-every", &mut model.sample_every),
+                    ("unbounded-steps", &mut model.unbounded_steps),
+                ]);
             }
+            Model::OpenLoad(model) => {
+                self.load.rate = quick.rate.or(self.load.rate);
+                slots.push(("operations", &mut model.operations));
+            }
+            Model::Resume(model) => slots.push(("restarts", &mut model.restarts)),
+            Model::TimeTravel(model) => slots.extend([
+                ("reads", &mut model.reads),
+                ("forks", &mut model.forks),
+                ("edits", &mut model.edits),
+            ]),
+            Model::Crash(model) => slots.push(("kills", &mut model.kills)),
             Model::LongTermStore(model) => slots.extend([
                 ("operations", &mut model.operations),
                 ("large-patches", &mut model.large_patches),
@@ -90,6 +123,13 @@ impl Scenario {
         for (field, value) in [
             ("conversations", quick.conversations),
             ("messages", quick.messages),
+            ("unbounded-steps", quick.unbounded_steps),
+            ("restarts", quick.restarts),
+            ("reads", quick.reads),
+            ("forks", quick.forks),
+            ("edits", quick.edits),
+            ("kills", quick.kills),
+            ("sessions", quick.sessions),
             ("items", quick.items),
             ("namespaces", quick.namespaces),
             ("sample-every", quick.sample_every),

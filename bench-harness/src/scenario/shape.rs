@@ -6,10 +6,16 @@ use crate::error::{Error, Result};
 use crate::workload::{Quantiles, Script};
 
 /// The shapes that come with the harness, by name.
-const SHAPES: &[(&str, &str)] = &[(
-    "agents",
-    include_str!("../../../scenarios/shapes/agents.toml"),
-)];
+const SHAPES: &[(&str, &str)] = &[
+    (
+        "agents",
+        include_str!("../../../scenarios/shapes/agents.toml"),
+    ),
+    (
+        "blobs",
+        include_str!("../../../scenarios/shapes/blobs.toml"),
+    ),
+];
 
 /// A mixture of kinds of conversations.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
 //! The engine, as programs use it: by drafts that say what changed, or by whole
-//! values, for the engine to find what changed.
+//! values, for the engine to find what changed; and with one technique off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chunkpoint_core::types::{Item, Value};
-use chunkpoint_core::{HistoryQuery, Memory, Settings, Snapshot, Thread};
+use chunkpoint_core::{Compression, HistoryQuery, Memory, Settings, Snapshot, Thread};
 use futures::TryStreamExt;
 
 use super::store::Meter;
-use super::{Answer, Change, Counted, MESSAGES, SCRATCH, Session, Store, Subject};
+use super::{
+    Answer, Change, Counted, MESSAGES, Revision, SCRATCH, Session, Store, Subject, Variant,
+};
 use crate::error::{Error, Result};
 use crate::measure::Io;
 use crate::scenario::EngineSettings;
@@ -24,18 +26,18 @@ const TAG: &str = "json";
 #[derive(Debug)]
 pub(super) struct Engine {
     open: Open,
-    whole_values: bool,
+    variant: Variant,
 }
 
 impl Engine {
     pub(super) async fn open(
         store: &Store,
         settings: &EngineSettings,
-        whole_values: bool,
+        variant: Variant,
     ) -> Result<Self> {
         Ok(Self {
-            open: Open::on(store, settings).await?,
-            whole_values,
+            open: Open::on(store, engine_settings(settings, variant)).await?,
+            variant,
         })
     }
 }
@@ -49,10 +51,10 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) async fn on(store: &Store, settings: &EngineSettings) -> Result<Self> {
+    pub(super) async fn on(store: &Store, settings: Settings) -> Result<Self> {
         let (backend, meter) = store.backend().await?;
         let memory = Memory::builder(backend)
-            .settings(engine_settings(settings))
+            .settings(settings)
             .build()
             .map_err(Error::engine("build the engine"))?;
         Ok(Self {
@@ -77,7 +79,8 @@ impl Counted for Open {
     }
 }
 
-fn engine_settings(given: &EngineSettings) -> Settings {
+/// The settings of a scenario, and what a variant switches off.
+pub(super) fn engine_settings(given: &EngineSettings, variant: Variant) -> Settings {
     let mut settings = Settings::default();
     if let Some(mib) = given.cache_mib {
         settings.cache_bytes = (mib as u64) << 20;
@@ -87,6 +90,11 @@ fn engine_settings(given: &EngineSettings) -> Settings {
     }
     if let Some(grace) = given.grace_ms {
         settings.grace = Duration::from_millis(grace);
+    }
+    match variant {
+        Variant::NoCache => settings.cache_bytes = 0,
+        Variant::NoCompression => settings.compression = Compression::None,
+        _ => {}
     }
     settings
 }
@@ -106,8 +114,7 @@ impl Subject for Engine {
             .thread(&conversation.id)
             .map_err(Error::engine("open a thread"))?;
         let channels = (0..conversation.channels()).map(channel_name).collect();
-        let whole = self
-            .whole_values
+        let whole = (self.variant == Variant::WholeValue)
             .then(|| vec![Vec::new(); conversation.channels()]);
         Ok(Box::new(OpenThread {
             thread,
@@ -115,6 +122,7 @@ impl Subject for Engine {
             newest: conversation.channel_of(conversation.len().saturating_sub(1)),
             last: None,
             whole,
+            lazy: self.variant != Variant::NoLazyLoading,
         }))
     }
 
@@ -138,6 +146,8 @@ struct OpenThread {
     last: Option<Snapshot>,
     /// The messages of each channel, if they are handed over as a whole.
     whole: Option<Vec<Vec<Item>>>,
+    /// Whether a part of a state can be read alone.
+    lazy: bool,
 }
 
 #[async_trait]
@@ -191,6 +201,17 @@ impl Session for OpenThread {
             return Ok(None);
         };
         let channel = &self.channels[self.newest];
+        if !self.lazy {
+            let mut state = snapshot.load().await.map_err(failed())?;
+            let Some(Value::List(mut items)) = state.remove(channel) else {
+                return Err(Error::Wrong("a list came back as something else".into()));
+            };
+            items.drain(..items.len().saturating_sub(count));
+            return Ok(Some(Answer::State {
+                messages: bytes_of(items),
+                scratch: None,
+            }));
+        }
         let list = snapshot.list(channel).await.map_err(failed())?;
         let items = list.tail(count as u64).await.map_err(failed())?;
         Ok(Some(Answer::State {
@@ -209,6 +230,22 @@ impl Session for OpenThread {
             Some(snapshot) => self.load(&snapshot).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn fork(&mut self, id: &str, revision: Revision) -> Result<String> {
+        let failed = || Error::engine("make a state from an old one");
+        let old = self.thread.at(id).await.map_err(failed())?;
+        let old = old.ok_or_else(|| Error::Wrong("an old state is not there".into()))?;
+        let mut draft = old.draft().map_err(failed())?;
+        let item = Item::new(TAG, revision.message);
+        let channel = &self.channels[self.newest];
+        match revision.at {
+            Some(at) => draft.splice(channel, at as u64..at as u64 + 1, [item]),
+            None => draft.append(channel, [item]),
+        }
+        .map_err(failed())?;
+        let made = self.thread.commit(draft).await.map_err(failed())?;
+        Ok(made.id().to_string())
     }
 
     async fn history(&mut self) -> Result<Vec<String>> {

@@ -45,6 +45,49 @@ impl Ledger {
         })
     }
 
+    /// Goes on with the ledger in `directory`; starts one if there is none. A last line
+    /// that a killed process left half written is cut off: what it was about was not
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn resume(directory: &Path) -> Result<Self> {
+        let path = directory.join(Self::FILE);
+        let failed = |what| {
+            let path = path.clone();
+            move |e| Error::io(what, &path, e)
+        };
+        if path.exists() {
+            let text = std::fs::read(&path).map_err(failed("read"))?;
+            let whole = text.iter().rposition(|byte| *byte == b'\n');
+            let len = whole.map_or(0, |at| at + 1);
+            let file = File::options().write(true).open(&path);
+            file.and_then(|file| file.set_len(len as u64))
+                .map_err(failed("cut"))?;
+        }
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.map_err(failed("open"))?;
+        Ok(Self {
+            path,
+            file: BufWriter::new(file),
+        })
+    }
+
+    /// Hands what was noted to the system, so that it outlives this process.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn flush(&mut self) -> Result<()> {
+        self.file
+            .flush()
+            .map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Bytes of the ledger in `directory`; 0 if there is none.
+    pub fn bytes(directory: &Path) -> u64 {
+        std::fs::metadata(directory.join(Self::FILE)).map_or(0, |of| of.len())
+    }
+
     /// Notes a commit.
     ///
     /// # Errors
@@ -59,9 +102,7 @@ impl Ledger {
     /// # Errors
     /// I/O errors.
     pub fn finish(mut self) -> Result<()> {
-        self.file
-            .flush()
-            .map_err(|e| Error::io("write", &self.path, e))
+        self.flush()
     }
 
     /// Reads the ledger in `directory`, line by line.
@@ -107,6 +148,18 @@ mod tests {
             id: "id with\ttab".into(),
         };
         assert_eq!(read, [expected]);
+
+        let file = dir.path().join(Ledger::FILE);
+        let torn = [std::fs::read(&file).unwrap(), b"3\t8\ti".to_vec()].concat();
+        std::fs::write(&file, torn).unwrap();
+        let mut ledger = Ledger::resume(dir.path()).unwrap();
+        ledger.note(3, 9, "next").unwrap();
+        ledger.finish().unwrap();
+        let steps: Vec<_> = Ledger::read(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().step)
+            .collect();
+        assert_eq!(steps, [7, 9]);
 
         std::fs::write(dir.path().join(Ledger::FILE), "x\n").unwrap();
         assert!(Ledger::read(dir.path()).unwrap().next().unwrap().is_err());

@@ -29,7 +29,7 @@ use chunkpoint_core::backend::Durability;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::measure::Io;
 use crate::scenario::EngineSettings;
 use crate::workload::Conversation;
@@ -79,6 +79,17 @@ pub enum Variant {
     /// Bare files (or memory, or a database's bare driver) moving as many bytes as an
     /// engine beside it stores and reads, with the same durability.
     Floor,
+    /// Chunking off: the whole state in one value, compressed, at every step. With one
+    /// value a state, nothing of it can be read alone or be kept in a cache for another.
+    NoChunking,
+    /// Lazy loading off: who reads a part of a state loads all of it.
+    NoLazyLoading,
+    /// The engine's cache off.
+    NoCache,
+    /// Compression off.
+    NoCompression,
+    /// The pool of connections off: one connection, which all clients wait for.
+    NoPooling,
     /// Nothing: what the harness itself costs.
     NoOp,
     /// LangGraph's own saver for the backend, in a process of its own.
@@ -91,13 +102,28 @@ impl Variant {
     /// Whether it writes the whole state at every step, so that a long workload has to be
     /// sampled.
     pub fn writes_whole_states(self) -> bool {
-        matches!(self, Self::FullSnapshot | Self::LangGraph)
+        matches!(
+            self,
+            Self::FullSnapshot | Self::NoChunking | Self::LangGraph
+        )
+    }
+
+    /// Whether the long-term store can be driven by it.
+    pub fn has_items(self) -> bool {
+        matches!(
+            self,
+            Self::Default | Self::WholeValue | Self::Floor | Self::NoOp
+        )
     }
 
     /// Whether there is such a thing on a backend.
     pub fn is_for(self, backend: BackendKind) -> bool {
-        use BackendKind::{Memory, Postgres, Sqlite};
-        self != Self::LangGraph || matches!(backend, Memory | Sqlite | Postgres)
+        use BackendKind::{Memory, MySql, Postgres, Sqlite};
+        match self {
+            Self::LangGraph => matches!(backend, Memory | Sqlite | Postgres),
+            Self::NoPooling => matches!(backend, Postgres | MySql),
+            _ => true,
+        }
     }
 }
 
@@ -142,6 +168,11 @@ impl fmt::Display for Variant {
             Self::WholeValue => "whole-value",
             Self::FullSnapshot => "full-snapshot",
             Self::Floor => "floor",
+            Self::NoChunking => "no-chunking",
+            Self::NoLazyLoading => "no-lazy-loading",
+            Self::NoCache => "no-cache",
+            Self::NoCompression => "no-compression",
+            Self::NoPooling => "no-pooling",
             Self::NoOp => "no-op",
             Self::LangGraph => "langgraph",
         })
@@ -159,6 +190,15 @@ pub struct Change {
     pub messages: Vec<Bytes>,
     /// The new value that stands beside the messages, if it has one.
     pub scratch: Option<Bytes>,
+}
+
+/// How a state is made from an old one.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    /// The message that is another in it; `None`: one is added at the end.
+    pub at: Option<usize>,
+    /// What the message is.
+    pub message: Bytes,
 }
 
 /// The reads of a newest state, as they are named in results.
@@ -289,6 +329,15 @@ pub trait Session: Send {
     /// Reads all of one state; `None` if it is not there.
     async fn at(&mut self, id: &str) -> Result<Option<Answer>>;
 
+    /// Commits a state that is made from the state `id`, in a way that
+    /// [`Revision`] says, and gives its id. Finding the old state is part of it.
+    async fn fork(&mut self, id: &str, revision: Revision) -> Result<String> {
+        let _ = (id, revision);
+        Err(Error::Cell(
+            "this variant makes no state from an old one".into(),
+        ))
+    }
+
     /// The ids of all states that are kept, newest first.
     async fn history(&mut self) -> Result<Vec<String>>;
 }
@@ -302,10 +351,26 @@ pub async fn open(
     store: &Store,
     settings: &EngineSettings,
 ) -> Result<Arc<dyn Subject>> {
+    let pooled;
+    let store = match (variant, store) {
+        (Variant::NoPooling, Store::Sql { place, wire }) => {
+            pooled = Store::Sql {
+                place: place.with_one_connection(),
+                wire: wire.clone(),
+            };
+            &pooled
+        }
+        _ => store,
+    };
     Ok(match variant {
-        Variant::Default => Arc::new(engine::Engine::open(store, settings, false).await?),
-        Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true).await?),
-        Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store).await?),
+        Variant::Default
+        | Variant::WholeValue
+        | Variant::NoLazyLoading
+        | Variant::NoCache
+        | Variant::NoCompression
+        | Variant::NoPooling => Arc::new(engine::Engine::open(store, settings, variant).await?),
+        Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store, false).await?),
+        Variant::NoChunking => Arc::new(snapshot::FullSnapshot::open(store, true).await?),
         Variant::Floor => match store {
             Store::Sql { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
                 Box::pin(place.floor()).await?,

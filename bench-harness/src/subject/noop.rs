@@ -63,7 +63,9 @@ impl Thread {
     }
 
     fn last(&self) -> Option<usize> {
-        self.conversation.len().checked_sub(1)
+        // It has all that was put; after a reopening, all there could be.
+        let all = self.conversation.len().checked_sub(1);
+        self.puts.checked_sub(1).or(all)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The whole state at every step: the "before".
+//! The whole state at every step: the "before"; and the same compressed, which is the
+//! engine without chunking.
 //!
 //! The state is written as one chunk straight to the backend, with no parent.
 //! Its encoding, lengths and bytes one after the other, costs less than the
@@ -15,7 +16,7 @@ use chunkpoint_core::backend::{
 use futures::TryStreamExt;
 
 use super::store::Meter;
-use super::{Answer, Change, Counted, Session, Store, Subject};
+use super::{Answer, Change, Counted, Revision, Session, Store, Subject};
 use crate::error::{Error, Result};
 use crate::measure::{Io, unix_millis};
 use crate::workload::{Conversation, Rng};
@@ -31,15 +32,17 @@ pub(super) struct FullSnapshot {
     backend: Arc<dyn CheckpointBackend>,
     meter: Meter,
     closes: bool,
+    compressed: bool,
 }
 
 impl FullSnapshot {
-    pub(super) async fn open(store: &Store) -> Result<Self> {
+    pub(super) async fn open(store: &Store, compressed: bool) -> Result<Self> {
         let (backend, meter) = store.backend().await?;
         Ok(Self {
             backend,
             meter,
             closes: store.is_persistent(),
+            compressed,
         })
     }
 }
@@ -60,6 +63,7 @@ impl Subject for FullSnapshot {
             state: Vec::new(),
             states: 0,
             conversation: conversation.clone(),
+            compressed: self.compressed,
         }))
     }
 
@@ -83,14 +87,14 @@ struct Thread {
     conversation: Arc<Conversation>,
     /// States so far, written or not.
     states: u64,
+    compressed: bool,
 }
 
 impl Thread {
-    fn change(&mut self, change: Change) -> u64 {
+    fn change(&mut self, change: Change) {
         self.state.drain(..change.dropped.min(self.state.len()));
         self.state.extend(change.messages);
         self.states += 1;
-        self.states - 1
     }
 
     async fn read(&self, pick: Pick) -> Result<Option<(Vec<Bytes>, Bytes)>> {
@@ -115,7 +119,43 @@ impl Thread {
             .map_err(Error::engine("read the state"))?;
         let chunk = chunks.pop().flatten();
         let chunk = chunk.ok_or_else(|| Error::Wrong("a state has no chunk".into()))?;
-        Ok(Some((decode(chunk)?, row.body)))
+        let state = match self.compressed {
+            true => inflate(&chunk)?,
+            false => chunk,
+        };
+        Ok(Some((decode(state)?, row.body)))
+    }
+
+    /// Commits a state, encoded, under the next id.
+    async fn commit(&self, mut state: Bytes, body: Bytes) -> Result<String> {
+        let step = self.states.saturating_sub(1);
+        let id = format!("{step:012}");
+        let rng = &mut Rng::at(&[u64::from(self.number), step, 0xf011]);
+        if self.compressed {
+            state = deflate(&state)?;
+        }
+        let commit = Commit {
+            thread: self.thread.clone(),
+            key: Self::key(&id),
+            pack: PackId(rng.bits().to_le_bytes()),
+            base: Base::Root {
+                fresh: Incarnation(rng.bits().to_le_bytes()),
+            },
+            expect_latest: None,
+            index: RecordIndex {
+                time_ms: unix_millis(),
+                pack_bytes: state.len() as u64,
+                ..RecordIndex::default()
+            },
+            body,
+            chunks: vec![state],
+            metadata: Arc::default(),
+        };
+        self.backend
+            .commit(commit)
+            .await
+            .map_err(Error::engine("commit"))?;
+        Ok(id)
     }
 
     /// A whole state, its channels one after the other.
@@ -145,32 +185,21 @@ impl Session for Thread {
 
     async fn put(&mut self, mut change: Change) -> Result<String> {
         let body = change.scratch.take().unwrap_or_default();
-        let step = self.change(change);
-        let id = format!("{step:012}");
-        let rng = &mut Rng::at(&[u64::from(self.number), step, 0xf011]);
+        self.change(change);
         let state = encode(&self.state);
-        let commit = Commit {
-            thread: self.thread.clone(),
-            key: Self::key(&id),
-            pack: PackId(rng.bits().to_le_bytes()),
-            base: Base::Root {
-                fresh: Incarnation(rng.bits().to_le_bytes()),
-            },
-            expect_latest: None,
-            index: RecordIndex {
-                time_ms: unix_millis(),
-                pack_bytes: state.len() as u64,
-                ..RecordIndex::default()
-            },
-            body,
-            chunks: vec![state],
-            metadata: Arc::default(),
-        };
-        self.backend
-            .commit(commit)
-            .await
-            .map_err(Error::engine("commit"))?;
-        Ok(id)
+        self.commit(state, body).await
+    }
+
+    async fn fork(&mut self, id: &str, revision: Revision) -> Result<String> {
+        let old = self.read(Pick::At(Self::key(id))).await?;
+        let none = || Error::Wrong("an old state is not there".into());
+        let (mut messages, body) = old.ok_or_else(none)?;
+        match revision.at.and_then(|at| messages.get_mut(at)) {
+            Some(message) => *message = revision.message,
+            None => messages.push(revision.message),
+        }
+        self.states += 1;
+        self.commit(encode(&messages), body).await
     }
 
     async fn latest(&mut self) -> Result<Option<Answer>> {
@@ -220,6 +249,19 @@ impl Session for Thread {
     }
 }
 
+/// Compresses as the engine compresses a chunk: zstd at its own default level.
+fn deflate(state: &[u8]) -> Result<Bytes> {
+    zstd::encode_all(state, 0)
+        .map(Bytes::from)
+        .map_err(|e| Error::Cell(format!("zstd: {e}")))
+}
+
+fn inflate(stored: &[u8]) -> Result<Bytes> {
+    zstd::decode_all(stored)
+        .map(Bytes::from)
+        .map_err(|e| Error::Wrong(format!("a state does not decompress: {e}")))
+}
+
 fn answer(messages: Vec<Bytes>, body: Bytes) -> Answer {
     Answer::State {
         messages,
@@ -264,5 +306,9 @@ mod tests {
         assert_eq!(decode(bytes.clone()).unwrap(), state);
         assert!(decode(bytes.slice(..bytes.len() - 1)).is_err());
         assert!(decode(bytes.slice(..2)).is_err());
+
+        let stored = deflate(&bytes).unwrap();
+        assert_eq!(inflate(&stored).unwrap(), bytes);
+        assert!(inflate(&stored[1..]).is_err());
     }
 }

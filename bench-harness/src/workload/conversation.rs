@@ -139,6 +139,19 @@ impl Conversation {
         self
     }
 
+    /// The same with another message at `at`; one more, if that is its end.
+    #[must_use]
+    pub fn revised(self, at: usize, message: Bytes) -> Self {
+        let mut all = self.in_memory();
+        if let Messages::Held(messages) = &mut all.messages {
+            match messages.get_mut(at) {
+                Some(old) => *old = message,
+                None => messages.push(message),
+            }
+        }
+        all
+    }
+
     /// The same with all messages in memory, where reading them often matters more
     /// than the room they take.
     #[must_use]

@@ -132,7 +132,7 @@ fn a_single_session_has_its_figures() {
 fn a_bounded_history_is_checked_and_weighed() {
     let place = Place::new();
     place.scenario(
-        "retention",
+        "long-running",
         &[
             ("messages = 600_000", "messages = 600"),
             ("most = 400, keep = 200", "most = 40, keep = 20"),
@@ -141,7 +141,7 @@ fn a_bounded_history_is_checked_and_weighed() {
             ("sample-every = 1_000", "sample-every = 50"),
         ],
     );
-    let result = place.run(&["retention"]);
+    let result = place.run(&["long-running"]);
     assert_eq!(figure(&result, "default", "kept_states"), 10.0);
     assert_eq!(figure(&result, "default", "states_verified"), 10.0);
     assert!(figure(&result, "default", "live_bytes") > 0.0);

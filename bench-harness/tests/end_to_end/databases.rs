@@ -84,7 +84,7 @@ fn what_a_redis_server_held_and_did_is_told() {
 fn a_bounded_history_on_sqlite_is_weighed_after_its_vacuum() {
     let place = Place::new();
     place.scenario(
-        "retention",
+        "long-running",
         &[
             ("messages = 600_000", "messages = 300"),
             ("most = 400, keep = 200", "most = 40, keep = 20"),
@@ -93,7 +93,7 @@ fn a_bounded_history_on_sqlite_is_weighed_after_its_vacuum() {
             ("grace-ms = 1000", "grace-ms = 10"),
         ],
     );
-    let result = place.run(&["retention", "--backend", "sqlite"]);
+    let result = place.run(&["long-running", "--backend", "sqlite"]);
     assert_eq!(figure(&result, "default", "kept_states"), 10.0);
     let before = figure(&result, "default", "at_rest_uncompacted_bytes");
     assert!(figure(&result, "default", "at_rest_bytes") <= before);

@@ -5,7 +5,9 @@
 mod checkpoints;
 mod compare;
 mod databases;
+mod interrupts;
 mod items;
+mod lives;
 mod peers;
 mod place;
 mod program;

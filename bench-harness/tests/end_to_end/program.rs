@@ -35,8 +35,8 @@ fn what_is_unknown_is_an_error_that_lists_what_is_known() {
         (&["run", "nothing"][..], "trace-replay"),
         (&["run", "quick", "--backend", "tape"], "memory"),
         (&["run", "quick", "--variant", "magic"], "full-snapshot"),
-        (&["run", "retention", "--variant", "floor"], "no-op"),
-        (&["run", "retention", "--trace", "x"], "replay"),
+        (&["run", "long-running", "--variant", "floor"], "no-op"),
+        (&["run", "long-running", "--trace", "x"], "replay"),
         (
             &["run", "long-term-store", "--variant", "full-snapshot"],
             "whole-value",

@@ -11,8 +11,8 @@ use super::{Counted, ItemAnswer, ItemOp, ItemSubject};
 use crate::error::{Error, Result};
 use crate::measure::Io;
 use crate::scenario::EngineSettings;
-use crate::subject::Store;
-use crate::subject::engine::Open;
+use crate::subject::engine::{Open, engine_settings};
+use crate::subject::{Store, Variant};
 use crate::workload::{Members, merge};
 
 /// The engine on a store.
@@ -29,7 +29,7 @@ impl Engine {
         settings: &EngineSettings,
         whole_values: bool,
     ) -> Result<Self> {
-        let open = Open::on(store, settings).await?;
+        let open = Open::on(store, engine_settings(settings, Variant::Default)).await?;
         let items = open.memory.store();
         Ok(Self {
             items: items.map_err(Error::engine("open the long-term store"))?,

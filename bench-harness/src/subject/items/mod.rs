@@ -100,7 +100,7 @@ pub async fn open(
         Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true).await?),
         Variant::Floor => Arc::new(floor::Floor::open(store)?),
         Variant::NoOp => Arc::new(NoOp),
-        Variant::FullSnapshot | Variant::LangGraph => {
+        _ => {
             return Err(Error::Usage(format!(
                 "the long-term store has no variant {variant}; whole-value is the nearest"
             )));

@@ -47,6 +47,8 @@ pub(super) struct Request<'a> {
     pub(super) thread: &'a str,
     /// The checkpoint; the newest unless given.
     pub(super) id: Option<&'a str>,
+    /// The message that is another in a state made from an old one; none: it is added.
+    pub(super) at: Option<usize>,
     /// How each state differs from the one before; only the last is saved.
     pub(super) changes: Vec<Change>,
 }

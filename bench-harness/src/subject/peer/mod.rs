@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use self::link::{Change, Link, Request};
-use super::{Answer, Counted, OwnTime, Session, Store, Subject};
+use super::{Answer, Counted, OwnTime, Revision, Session, Store, Subject};
 use crate::error::{Error, Result};
 use crate::measure::{Io, Wire};
 use crate::workload::Conversation;
@@ -205,6 +205,20 @@ impl Session for Thread {
     async fn at(&mut self, id: &str) -> Result<Option<Answer>> {
         let answer = self.get(Some(id)).await?;
         answer.map(Self::whole).transpose()
+    }
+
+    async fn fork(&mut self, id: &str, revision: Revision) -> Result<String> {
+        let conversation = self.conversation.clone();
+        let asked = Request {
+            op: "fork",
+            thread: &conversation.id,
+            id: Some(id),
+            at: revision.at,
+            ..Request::default()
+        };
+        let answer = self.ask(asked, &[revision.message]).await?;
+        let none = || Error::Cell("a saver gave no id".into());
+        answer.id.ok_or_else(none)
     }
 
     async fn history(&mut self) -> Result<Vec<String>> {

@@ -33,6 +33,8 @@ pub struct Place {
     name: String,
     /// The directory of an SQLite file.
     directory: Option<PathBuf>,
+    /// Connections of the pool; what the backend takes by itself unless given.
+    connections: Option<u32>,
 }
 
 impl Place {
@@ -47,6 +49,7 @@ impl Place {
                 url: url_of_file(&directory.join(FILE))?,
                 name: String::new(),
                 directory: Some(directory),
+                connections: None,
             });
         }
         let none = || Error::Cell(format!("the {kind} backend was given no server"));
@@ -57,7 +60,16 @@ impl Place {
             url: server.url.clone(),
             name: format!("{}{}_", server.prefix, name.replace('-', "_")),
             directory: None,
+            connections: None,
         })
+    }
+
+    /// The same place, reached by a single connection.
+    pub(super) fn with_one_connection(&self) -> Self {
+        Self {
+            connections: Some(1),
+            ..self.clone()
+        }
     }
 
     fn create_directory(&self) -> Result<()> {
@@ -74,6 +86,9 @@ impl Place {
         self.create_directory()?;
         let mut config = SqlConfig::new(self.url.secret());
         config.durability = self.durability;
+        if let Some(connections) = self.connections {
+            config.pool = connections;
+        }
         match self.kind {
             BackendKind::Postgres => config.schema = Some(self.name.clone()),
             BackendKind::MySql => config.table_prefix = self.name.clone(),
@@ -283,6 +298,7 @@ pub async fn remove_all(kind: BackendKind, server: &Server) -> Result<()> {
         url: server.url.clone(),
         name: server.prefix.clone(),
         directory: None,
+        connections: None,
     };
     place.remove_from_server().await
 }
