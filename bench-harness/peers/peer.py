@@ -23,7 +23,12 @@ from langgraph.checkpoint.base import empty_checkpoint
 # What LangGraph itself runs savers' calls with, unless the user says: Python's default is
 # as many at most.
 WORKERS = 32
-PACKAGES = ("langgraph-checkpoint", "langgraph-checkpoint-sqlite", "langgraph-checkpoint-postgres")
+PACKAGES = (
+    "langgraph-checkpoint",
+    "langgraph-checkpoint-sqlite",
+    "langgraph-checkpoint-postgres",
+    "langgraph-checkpoint-mysql",
+)
 
 
 def memory_saver(_):
@@ -69,7 +74,29 @@ def postgres_saver(place):
     return saver, pool.close
 
 
-SAVERS = {"memory": memory_saver, "sqlite": sqlite_saver, "postgres": postgres_saver}
+def mysql_saver(place):
+    import pymysql
+
+    from langgraph.checkpoint.mysql.pymysql import PyMySQLSaver
+
+    where = PyMySQLSaver.parse_conn_string(place["url"])
+    database = place["database"]
+    with pymysql.connect(**where, autocommit=True) as connection:
+        connection.cursor().execute(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+    where["database"] = database
+    # One connection, as its own documentation has it; the saver has a lock for it.
+    connection = pymysql.connect(**where, autocommit=True)
+    saver = PyMySQLSaver(connection)
+    saver.setup()
+    return saver, connection.close
+
+
+SAVERS = {
+    "memory": memory_saver,
+    "sqlite": sqlite_saver,
+    "postgres": postgres_saver,
+    "mysql": mysql_saver,
+}
 
 
 class Thread:

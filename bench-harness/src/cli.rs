@@ -99,7 +99,7 @@ Variants:
   no-chunking, no-lazy-loading, no-cache, no-compression, no-pooling
                  the engine with that technique off; see the scenario `techniques`
   langgraph      LangGraph's own saver for the backend, in a process of Python: the peer
-                 (memory, sqlite, postgres; install it with `chunkpoint-bench peers`)
+                 (memory, sqlite, postgres, mysql; install it with `chunkpoint-bench peers`)
 
 Examples:
   chunkpoint-bench run quick

@@ -10,7 +10,7 @@ use clap::ValueEnum as _;
 
 use crate::error::{Error, Result};
 use crate::run::Service;
-use crate::subject::{BackendKind, Site, peer};
+use crate::subject::{BackendKind, Site, own, peer};
 use crate::table::Table;
 
 /// What was found about one thing.
@@ -53,6 +53,9 @@ pub fn examine(directory: &Path) -> Result<bool> {
     println!("Backends (each server is started, asked, and stopped again):");
     let mut all = Vec::new();
     for backend in BackendKind::value_variants() {
+        if *backend == BackendKind::Own && own::registered().is_none() {
+            continue;
+        }
         all.push((backend.to_string(), backend_at(*backend, directory)?));
     }
     let mut rows = Table::new(["", "", ""]).words(3);
@@ -140,7 +143,9 @@ fn advice(backend: BackendKind) -> String {
         BackendKind::Postgres => "postgresql",
         BackendKind::MySql => "mariadb-server",
         BackendKind::Redis => "redis-server",
-        BackendKind::File | BackendKind::Memory | BackendKind::Sqlite => return String::new(),
+        BackendKind::File | BackendKind::Memory | BackendKind::Sqlite | BackendKind::Own => {
+            return String::new();
+        }
     };
     let containers = match cfg!(feature = "testcontainers") {
         true => "start Docker",

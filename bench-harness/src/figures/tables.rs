@@ -258,6 +258,16 @@ pub const CELL: &[Figure] = &[
     ),
     ("kept_states", Unit::Count, "checkpoints listed at the end"),
     (
+        "server_rss_bytes",
+        Unit::Bytes,
+        "resident memory of the server's processes after the cell, shared pages counted once",
+    ),
+    (
+        "server_rss_growth_bytes",
+        Unit::Bytes,
+        "how much more that is than before the cell; caches that earlier cells filled are reused",
+    ),
+    (
         "at_rest_slope_bytes_per_100k",
         Unit::Bytes,
         "growth of what is at rest, 100,000 steps",

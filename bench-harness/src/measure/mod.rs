@@ -1,6 +1,7 @@
 //! Instruments: latency, the process's memory and time, the heap, the machine.
 
 mod clock;
+mod family;
 mod heap;
 mod latency;
 mod machine;
@@ -10,6 +11,7 @@ mod series;
 mod wire;
 
 pub use clock::{date, timestamp, unix_millis};
+pub use family::family_memory;
 pub use heap::{Heap, heap};
 pub use latency::{Latency, Percentiles};
 pub use machine::{Environment, Revision, filesystem_of};

@@ -70,7 +70,13 @@ impl Run<'_> {
             server: service.server(),
             ..site.clone()
         };
-        let report = cell::run(&self.job(&site, variant, &desk)?)?;
+        let before = service.memory_bytes();
+        let mut report = cell::run(&self.job(&site, variant, &desk)?)?;
+        if let Some((before, after)) = before.zip(service.memory_bytes()) {
+            let mut book = |name: &str, bytes| report.figures.insert(name.into(), bytes);
+            book("server_rss_bytes", after as f64);
+            book("server_rss_growth_bytes", after as f64 - before as f64);
+        }
         service.clear(&site)?;
         for left in [store, desk] {
             if left.exists() {

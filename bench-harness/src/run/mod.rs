@@ -22,7 +22,7 @@ use crate::result::{
     evaluate,
 };
 use crate::scenario::{Catalogue, Entry, Model, Scenario, Source};
-use crate::subject::{BackendKind, Site, Variant, file_config};
+use crate::subject::{BackendKind, Site, Variant, file_config, own};
 use crate::table::Table;
 use crate::workload::{self, Collection, ItemSummary, Summary, TraceFile, Workload};
 
@@ -107,14 +107,18 @@ pub fn run_all(catalogue: &Catalogue, options: &Options) -> Result<Done> {
         prepared.push(Prepared::new(entry, &mut scenario, &of_it)?);
     }
     let all = BackendKind::value_variants().iter().copied();
+    let is_there =
+        |backend: &BackendKind| *backend != BackendKind::Own || own::registered().is_some();
     let wanted =
         |backend: &BackendKind| options.backends.is_empty() || options.backends.contains(backend);
     let mut table = Table::new(["scenario", "backend", "cells", "budgets", "took"]).words(4);
-    for backend in all.filter(wanted) {
+    for backend in all.filter(is_there).filter(wanted) {
         let Some(service) = Service::find(backend, &options.directory)? else {
             continue;
         };
-        let on_it = |one: &&Prepared<'_>| one.scenario.cells.backends.contains(&backend);
+        let on_it = |one: &&Prepared<'_>| {
+            backend == BackendKind::Own || one.scenario.cells.backends.contains(&backend)
+        };
         for one in prepared.iter().filter(on_it) {
             let begun = Instant::now();
             let outcome = one.on(backend, &service, options)?;
@@ -256,6 +260,16 @@ fn prepare(scenario: &mut Scenario, options: &Options) -> Result<Option<TraceFil
         ))
     };
     for backend in &options.backends {
+        if *backend == BackendKind::Own {
+            if own::registered().is_none() {
+                return Err(Error::Usage(
+                    "this program has no backend of its own; bench-harness/README.md, \"A backend \
+                     of your own\", says how to make one that has"
+                        .into(),
+                ));
+            }
+            continue;
+        }
         if !scenario.cells.backends.contains(backend) {
             let known = scenario
                 .cells
@@ -281,7 +295,7 @@ fn prepare(scenario: &mut Scenario, options: &Options) -> Result<Option<TraceFil
         if let Some(backend) = on.iter().find(|backend| !variant.is_for(**backend)) {
             return Err(Error::Usage(format!(
                 "there is no variant {variant} on the {backend} backend; LangGraph's savers are \
-                 driven on memory, sqlite and postgres"
+                 driven on memory, sqlite, postgres and mysql"
             )));
         }
     }

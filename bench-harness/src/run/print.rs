@@ -25,6 +25,8 @@ const SHOWN: &[&str] = &[
     "at_rest_uncompacted_bytes",
     "live_bytes",
     "server_memory_bytes",
+    "server_rss_bytes",
+    "server_rss_growth_bytes",
     "server_append_only_bytes",
     "server_longest_command_ns",
     "put_response_p50_ns",

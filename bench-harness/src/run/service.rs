@@ -7,9 +7,9 @@ use chunkpoint_testkit::services::{self, Kind, Safety};
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
-use crate::measure::unix_millis;
+use crate::measure::{family_memory, unix_millis};
 use crate::result::ServerInfo;
-use crate::subject::{BackendKind, Server, ServerUrl, Site, redis, sql};
+use crate::subject::{BackendKind, Server, ServerUrl, Site, own, redis, sql};
 
 /// What a backend needs beside a directory: for some a server, which ends with this.
 pub(crate) struct Service {
@@ -49,7 +49,9 @@ impl Service {
             BackendKind::Postgres => Some(Kind::Postgres),
             BackendKind::MySql => Some(Kind::MySql),
             BackendKind::Redis => Some(Kind::Redis),
-            BackendKind::File | BackendKind::Memory | BackendKind::Sqlite => None,
+            BackendKind::File | BackendKind::Memory | BackendKind::Sqlite | BackendKind::Own => {
+                None
+            }
         };
         std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
         let server = match kind.map(|kind| services::provide(kind, Safety::Durable, directory)) {
@@ -72,6 +74,11 @@ impl Service {
         }))
     }
 
+    /// Memory of the server's processes, where it was started here.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        family_memory(self.server.as_ref()?.process()?)
+    }
+
     /// A part of the server for one cell.
     pub(crate) fn server(&self) -> Option<Server> {
         let server = self.server.as_ref()?;
@@ -86,6 +93,10 @@ impl Service {
     pub(crate) fn describe(&self, site: &Site) -> Result<Option<ServerInfo>> {
         match site.kind {
             BackendKind::File | BackendKind::Memory => Ok(None),
+            BackendKind::Own => Ok(own::registered().map(|own| ServerInfo {
+                version: own.name().into(),
+                ..ServerInfo::default()
+            })),
             BackendKind::Sqlite | BackendKind::Postgres | BackendKind::MySql => {
                 self.runtime.block_on(sql::describe(site)).map(Some)
             }

@@ -336,7 +336,7 @@ mod tests {
         let items = "items = { items = 9, namespaces = 1, seed = 1, popularity = 0.0, kinds = \
                      [{ name = \"a\", share = 1.0, bytes = [[0.0, 100], [1.0, 200]] }] }";
         let uniform = "uniform = { messages = 9, message-bytes = 9, seed = 1 }";
-        for (name, workload) in [("long-running", items), (of, uniform)] {
+        for (name, model, workload) in [("long-running", "retention", items), (of, of, uniform)] {
             let text = built_in().get(name).unwrap().0.text.clone();
             let (start, rest) = text.split_once("[workload.").unwrap();
             let (_, end) = rest.split_once("[load]").unwrap();
@@ -347,7 +347,7 @@ mod tests {
             };
             let message = entry.parse().unwrap_err().to_string();
             assert!(
-                message.contains(&format!("model {name}")) && message.contains("items"),
+                message.contains(&format!("model {model}")) && message.contains("items"),
                 "{message}"
             );
         }

@@ -12,6 +12,7 @@ mod floor;
 pub mod items;
 mod ledger;
 mod noop;
+pub mod own;
 pub mod peer;
 pub mod redis;
 mod site;
@@ -62,6 +63,8 @@ pub enum BackendKind {
     MySql,
     /// Redis or Valkey, one server.
     Redis,
+    /// A backend of one's own: see [`own`].
+    Own,
 }
 
 /// What is done with every state, or with every item.
@@ -120,8 +123,9 @@ impl Variant {
     pub fn is_for(self, backend: BackendKind) -> bool {
         use BackendKind::{Memory, MySql, Postgres, Sqlite};
         match self {
-            Self::LangGraph => matches!(backend, Memory | Sqlite | Postgres),
+            Self::LangGraph => matches!(backend, Memory | Sqlite | Postgres | MySql),
             Self::NoPooling => matches!(backend, Postgres | MySql),
+            Self::Floor => backend != BackendKind::Own,
             _ => true,
         }
     }
@@ -139,6 +143,12 @@ impl BackendKind {
             Self::Postgres => &[Durability::Buffered, Durability::Disk],
             // The server's to decide, for all who use it.
             Self::MySql | Self::Redis => &[Durability::Disk],
+            Self::Own => match own::registered().map(|own| own.durability()) {
+                Some(Durability::Buffered) => &[Durability::Buffered],
+                Some(Durability::Process) => &[Durability::Process],
+                Some(Durability::Replicated) => &[Durability::Replicated],
+                Some(Durability::Disk) | None => &[Durability::Disk],
+            },
         }
     }
 
@@ -157,6 +167,7 @@ impl fmt::Display for BackendKind {
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
             Self::Redis => "redis",
+            Self::Own => "own",
         })
     }
 }
@@ -379,6 +390,10 @@ pub async fn open(
                 Box::pin(place.floor()).await?,
             ))),
             Store::File { .. } | Store::Memory { .. } => Arc::new(floor::Floor::open(store)?),
+            Store::Own { .. } => {
+                let what = "of a backend of one's own no bare driver is known";
+                return Err(Error::Usage(what.into()));
+            }
         },
         Variant::NoOp => Arc::new(noop::NoOp),
         Variant::LangGraph => Arc::new(peer::LangGraph::open(store).await?),

@@ -10,6 +10,7 @@ use chunkpoint_core::memory::MemoryBackend;
 use chunkpoint_fs::{FsBackend, FsConfig};
 use serde::{Deserialize, Serialize};
 
+use super::own::{self, OwnBackend};
 use super::peer::InMemory;
 use super::redis::{Place as RedisPlace, Watch};
 use super::sql::Place;
@@ -46,6 +47,13 @@ pub enum Store {
         place: Place,
         /// What counts the bytes that go there, if anything does.
         wire: Option<Arc<Wire>>,
+    },
+    /// A backend of one's own.
+    Own {
+        /// How to open it.
+        backend: Arc<dyn OwnBackend>,
+        /// Where.
+        place: PathBuf,
     },
     /// A Redis server.
     Redis {
@@ -87,6 +95,13 @@ impl Store {
                 place: Place::new(site, name)?,
                 wire: None,
             },
+            BackendKind::Own => {
+                let none = || Error::Usage("this program has no backend of its own".into());
+                Self::Own {
+                    backend: own::registered().ok_or_else(none)?,
+                    place: site.directory.join(name),
+                }
+            }
             BackendKind::Redis => Self::Redis {
                 place: RedisPlace::new(site, name)?,
                 wire: None,
@@ -115,7 +130,7 @@ impl Store {
                     wire: Some(wire),
                 }
             }
-            Self::File { .. } | Self::Memory { .. } => self.clone(),
+            Self::File { .. } | Self::Memory { .. } | Self::Own { .. } => self.clone(),
         })
     }
 
@@ -145,6 +160,11 @@ impl Store {
                 (backend.clone(), Some(backend))
             }
             Self::Memory { backend, .. } => (backend.clone(), None),
+            Self::Own { backend, place } => {
+                std::fs::create_dir_all(place).map_err(|e| Error::io("create", place, e))?;
+                let opened = backend.open(place).await;
+                (opened.map_err(Error::engine("open the backend"))?, None)
+            }
             Self::Sql { place, wire } => {
                 counted.clone_from(wire);
                 (Box::pin(place.backend()).await?, None)
@@ -196,6 +216,14 @@ impl Store {
             }
             Self::Sql { place, .. } => Box::pin(place.footprint()).await,
             Self::Redis { place, .. } => Box::pin(place.footprint()).await,
+            Self::Own { backend, place } => {
+                let bytes = backend.bytes_at_rest(place).await;
+                Ok(Footprint {
+                    bytes: bytes.map_err(Error::engine("weigh what is at rest"))?,
+                    allocated_bytes: None,
+                    files: None,
+                })
+            }
         }
     }
 
@@ -207,7 +235,9 @@ impl Store {
     pub async fn compact(&self) -> Result<Option<&'static str>> {
         match self {
             Self::Sql { place, .. } => Box::pin(place.compact()).await,
-            Self::File { .. } | Self::Memory { .. } | Self::Redis { .. } => Ok(None),
+            Self::File { .. } | Self::Memory { .. } | Self::Redis { .. } | Self::Own { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -222,6 +252,14 @@ impl Store {
             }
             Self::Sql { place, .. } => Box::pin(place.remove()).await,
             Self::Redis { place, .. } => Box::pin(place.remove()).await,
+            Self::Own { backend, place } => {
+                let removed = backend.remove(place).await;
+                removed.map_err(Error::engine("remove what was stored"))?;
+                if place.exists() {
+                    std::fs::remove_dir_all(place).map_err(|e| Error::io("remove", place, e))?;
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

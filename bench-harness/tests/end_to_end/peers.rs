@@ -27,7 +27,7 @@ fn replay_on(backend: &str) {
     let output = place.bench(&[&args[..], &variants, &more].concat());
     assert!(output.status.success(), "{}", text(&output));
     let Some(result) = place.results().pop() else {
-        assert!(text(&output).contains("skipped: no postgres"));
+        assert!(text(&output).contains("skipped: no "));
         return;
     };
     if !are_there() {
@@ -64,6 +64,11 @@ fn the_saver_on_postgres_is_driven() {
 }
 
 #[test]
+fn the_saver_on_mysql_is_driven() {
+    replay_on("mysql");
+}
+
+#[test]
 fn a_wrong_byte_from_a_saver_fails_its_cell() {
     if !are_there() {
         return;
@@ -87,7 +92,7 @@ fn there_is_no_saver_for_files() {
     let place = Place::new();
     let output = place.bench(&["run", "trace-replay", "--variant", "langgraph"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    assert!(text(&output).contains("memory, sqlite and postgres"));
+    assert!(text(&output).contains("memory, sqlite, postgres and mysql"));
 }
 
 #[test]

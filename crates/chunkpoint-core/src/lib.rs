@@ -43,6 +43,8 @@
 
 pub mod backend;
 mod background;
+#[doc(hidden)]
+pub mod benching;
 mod cache;
 mod coalesce;
 mod codec;

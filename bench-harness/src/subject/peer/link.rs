@@ -32,6 +32,9 @@ pub(in crate::subject) enum Place {
         path: String,
         durability: Durability,
     },
+    /// `PyMySQLSaver`.
+    #[serde(rename = "mysql")]
+    MySql { url: String, database: String },
     /// `PostgresSaver`.
     Postgres {
         url: String,

@@ -57,8 +57,8 @@ impl LangGraph {
                 let link = Link::start(&place.peer()?).await?;
                 (Arc::new(link), wire.clone(), false)
             }
-            Store::File { .. } | Store::Redis { .. } => {
-                let what = "LangGraph's savers are driven on memory, sqlite and postgres";
+            Store::File { .. } | Store::Redis { .. } | Store::Own { .. } => {
+                let what = "LangGraph's savers are driven on memory, sqlite, postgres and mysql";
                 return Err(Error::Usage(what.into()));
             }
         };

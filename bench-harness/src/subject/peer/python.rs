@@ -13,7 +13,7 @@ const VARIABLE: &str = "CHUNKPOINT_PEERS_PYTHON";
 pub const DIRECTORY: &str = ".venv-peers";
 /// What the peers' program imports.
 const IMPORTS: &str = "import langgraph.checkpoint.sqlite, langgraph.checkpoint.postgres, \
-                       psycopg, psycopg_pool";
+                       langgraph.checkpoint.mysql.pymysql, psycopg, psycopg_pool";
 
 /// The Python that is used: the one that `CHUNKPOINT_PEERS_PYTHON` names, else that of
 /// [`DIRECTORY`].

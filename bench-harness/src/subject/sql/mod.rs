@@ -120,9 +120,10 @@ impl Place {
                 schema: self.name.clone(),
                 durability,
             }),
-            (None, kind) => Err(Error::Usage(format!(
-                "LangGraph's saver for {kind} is not driven here"
-            ))),
+            (None, _) => Ok(peer::Place::MySql {
+                url: self.url.secret().into(),
+                database: self.name.clone(),
+            }),
         }
     }
 
@@ -184,13 +185,15 @@ impl Place {
                 pool.number(&of_schema).await
             }
             BackendKind::MySql => {
-                for table in tables(pool, name).await? {
+                let own = tables(pool, name).await?;
+                for table in own.into_iter().chain(in_database(pool, name).await?) {
                     pool.execute(&format!("ANALYZE TABLE {table}")).await?;
                 }
                 let of_tables = format!(
                     "SELECT CAST(SUM(data_length + index_length) AS SIGNED) \
-                     FROM information_schema.tables WHERE table_schema = DATABASE() \
-                     AND LEFT(table_name, {}) = '{name}' AND table_type = 'BASE TABLE'",
+                     FROM information_schema.tables WHERE table_type = 'BASE TABLE' \
+                     AND (table_schema = '{name}' \
+                     OR table_schema = DATABASE() AND LEFT(table_name, {}) = '{name}')",
                     name.len()
                 );
                 pool.number(&of_tables).await
@@ -218,7 +221,8 @@ impl Place {
                 "VACUUM FULL"
             }
             BackendKind::MySql => {
-                for table in tables(&pool, name).await? {
+                let own = tables(&pool, name).await?;
+                for table in own.into_iter().chain(in_database(&pool, name).await?) {
                     pool.execute(&format!("OPTIMIZE TABLE {table}")).await?;
                 }
                 "OPTIMIZE TABLE"
@@ -261,10 +265,22 @@ impl Place {
             for table in tables(&pool, name).await? {
                 pool.execute(&format!("DROP TABLE {table}")).await?;
             }
+            let starting = "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata \
+                            WHERE INSTR(schema_name, ?) = 1";
+            for database in pool.texts(starting, name).await? {
+                pool.execute(&format!("DROP DATABASE `{database}`")).await?;
+            }
         }
         pool.close().await;
         Ok(())
     }
+}
+
+/// The tables of MySQL's database of this name, which LangGraph's saver has to itself.
+async fn in_database(pool: &Pool, name: &str) -> Result<Vec<String>> {
+    let all = "SELECT CAST(CONCAT('`', table_schema, '`.`', table_name, '`') AS CHAR) \
+               FROM information_schema.tables WHERE table_schema = ?";
+    pool.texts(all, name).await
 }
 
 /// MySQL's tables whose names start with the one parameter.

@@ -37,7 +37,7 @@ pub use self::redis::{Redis, RedisCluster};
 #[derive(Debug)]
 pub struct Service {
     url: String,
-    _kept: Kept,
+    kept: Kept,
 }
 
 /// What keeps a server: it ends with it.
@@ -45,7 +45,7 @@ pub struct Service {
 enum Kept {
     /// The environment named it.
     Elsewhere,
-    Process(#[allow(dead_code, reason = "kept")] process::Process),
+    Process(process::Process),
     #[cfg(feature = "testcontainers")]
     Container(#[allow(dead_code, reason = "kept")] container::Container),
 }
@@ -56,24 +56,33 @@ impl Service {
         &self.url
     }
 
+    /// The server's process, where it was started here: its own, or that of a program which
+    /// started it as another user, so that it is among the children.
+    pub fn process(&self) -> Option<u32> {
+        match &self.kept {
+            Kept::Process(process) => process.id(),
+            _ => None,
+        }
+    }
+
     fn of_postgres(server: Postgres) -> Self {
         Self {
             url: server.url(),
-            _kept: Kept::Process(server.into_process()),
+            kept: Kept::Process(server.into_process()),
         }
     }
 
     fn of_redis(server: Redis) -> Self {
         Self {
             url: server.url(),
-            _kept: Kept::Process(server.into_process()),
+            kept: Kept::Process(server.into_process()),
         }
     }
 
     fn of_mariadb(server: MariaDb) -> Self {
         Self {
             url: server.url(),
-            _kept: Kept::Process(server.into_process()),
+            kept: Kept::Process(server.into_process()),
         }
     }
 }
@@ -197,7 +206,7 @@ pub fn redis_cluster() -> Option<&'static Service> {
             let service = Service {
                 url: cluster.url(),
                 // The cluster beside it does.
-                _kept: Kept::Elsewhere,
+                kept: Kept::Elsewhere,
             };
             Ok((service, Some(cluster)))
         })
@@ -215,7 +224,7 @@ pub fn pgbouncer() -> Option<&'static Service> {
             let bouncer = PgBouncer::start(&server)?;
             let service = Service {
                 url: bouncer.url(),
-                _kept: Kept::Process(bouncer.into_process()),
+                kept: Kept::Process(bouncer.into_process()),
             };
             Ok((service, server))
         })
@@ -254,7 +263,7 @@ impl Provided for Service {
     fn of_url(url: String) -> Option<Self> {
         Some(Self {
             url,
-            _kept: Kept::Elsewhere,
+            kept: Kept::Elsewhere,
         })
     }
 }

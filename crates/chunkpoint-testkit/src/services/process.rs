@@ -72,6 +72,11 @@ impl Process {
         self.port
     }
 
+    /// The server's process, or that of the program which started it as another user.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.server.id())
+    }
+
     /// Starts a server, and waits until it takes connections.
     pub(super) fn start(&mut self, user: &str, program: &Path, args: &[String]) -> Started<()> {
         let mut words = as_user(user);
