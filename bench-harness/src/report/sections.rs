@@ -30,6 +30,7 @@ pub(super) const SECTIONS: &[Section] = &[
             ("growth, loads", "load_latest_rss_growth_bytes"),
             ("RSS slope", "rss_slope_bytes_per_100k"),
             ("heap slope", "heap_slope_bytes_per_100k"),
+            ("at-rest slope", "at_rest_slope_bytes_per_100k"),
             ("allocations a put", "put_allocations"),
         ],
     ),
@@ -87,6 +88,40 @@ pub(super) const SECTIONS: &[Section] = &[
             ("read for a tail, mean", "tail_read_bytes_read_mean"),
             ("read for a cold tail", "cold_tail_bytes_read"),
             ("calls", "cold_tail_round_trips"),
+        ],
+    ),
+    (
+        "Open loads",
+        "Operations arrive at a rate of their own, whether the last one was answered or not. A \
+         response is counted from when the operation should have begun. Where a run is saturated, \
+         its responses tell how long it ran and not how fast it is.",
+        &[
+            ("offered a second", "offered_per_s"),
+            ("done a second", "achieved_per_s"),
+            ("saturated", "saturated"),
+            ("longest queue", "backlog_most"),
+            ("put response p50", "put_response_p50_ns"),
+            ("p99", "put_response_p99_ns"),
+            ("load response p50", "load_response_p50_ns"),
+            ("p99", "load_response_p99_ns"),
+        ],
+    ),
+    (
+        "Restarts and time travel",
+        "A process that goes on where another one ended, or was killed; and states that branch \
+         off from old ones.",
+        &[
+            ("open p50", "open_p50_ns"),
+            ("first load p50", "resume_p50_ns"),
+            ("first put p50", "first_put_p50_ns"),
+            ("first load after a kill p50", "recover_p50_ns"),
+            ("kills", "kills"),
+            ("lost states", "lost_states"),
+            ("torn states", "torn_states"),
+            ("fork p50", "fork_p50_ns"),
+            ("its bytes", "fork_stored_bytes_mean"),
+            ("edit p50", "edit_p50_ns"),
+            ("its bytes", "edit_stored_bytes_mean"),
         ],
     ),
     (

@@ -71,6 +71,32 @@ const DOTS: &[Spec] = &[
         None,
     ),
     (
+        "Open loads",
+        "A commit's response, from when it should have begun: median, and a line to the 99th \
+         percentile",
+        "put_response_p50_ns",
+        Some("put_response_p99_ns"),
+    ),
+    (
+        "Open loads",
+        "A load's response, from when it should have begun: median, and a line to the 99th \
+         percentile",
+        "load_response_p50_ns",
+        Some("load_response_p99_ns"),
+    ),
+    (
+        "Restarts and time travel",
+        "The first load of a process that goes on",
+        "resume_p50_ns",
+        None,
+    ),
+    (
+        "Restarts and time travel",
+        "A state with another message in its middle: bytes written, mean",
+        "edit_stored_bytes_mean",
+        None,
+    ),
+    (
         "Items",
         "Getting one item: median, and a line to the 99th percentile",
         "get_p50_ns",
@@ -235,17 +261,15 @@ pub(super) fn over_default(runs: &[Run], title: &str, figure: &str) -> Markup {
                 text: format!("×{}", figures::format(value, Unit::Ratio)),
             })
         };
-        let mut dots: Vec<_> = run.result.cells.iter().filter_map(ratio).collect();
-        if dots.is_empty() {
-            return None;
-        }
-        dots.push(Dot {
+        let default = Dot {
             variant: Variant::Default,
             value: 1.0,
             upto: None,
             text: "×1".into(),
-        });
-        Some(Row {
+        };
+        let others = run.result.cells.iter().filter_map(ratio);
+        let dots: Vec<_> = std::iter::once(default).chain(others).collect();
+        (dots.len() > 1).then(|| Row {
             label: run.label.clone(),
             dots,
         })
@@ -284,8 +308,16 @@ pub(super) fn over_default(runs: &[Run], title: &str, figure: &str) -> Markup {
 }
 
 /// The operations whose distributions are shown, as results name them and as people do.
-const CURVES: [(&str, &str); 7] = [
+const CURVES: [(&str, &str); 9] = [
     ("put", "a commit"),
+    (
+        "put-response",
+        "a commit of an open load, from its intended start",
+    ),
+    (
+        "load-response",
+        "a load of an open load, from its intended start",
+    ),
     ("load-latest", "loading the newest state"),
     ("tail-read", "reading a thread's tail"),
     ("cold-tail", "reading a thread's tail, cold"),

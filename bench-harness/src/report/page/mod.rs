@@ -13,7 +13,7 @@ mod tables;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::sections::SECTIONS;
+use super::sections::{SECTIONS, columns_of};
 use super::{METHOD, Run, claims, machine_lines, missing};
 use crate::scenario::Scenario;
 use crate::subject::Variant;
@@ -49,12 +49,13 @@ const SWITCHED: [(&str, &str); 4] = [
 ];
 
 /// The sections, in their order: the anchor and the name.
-const NAV: [(&str, &str); 13] = [
+const NAV: [(&str, &str); 14] = [
     ("in-short", "In short"),
     ("memory", "Memory"),
     ("latency", "Latency"),
     ("storage", "Storage"),
     ("amplification", "Amplification"),
+    ("restarts", "Restarts"),
     ("items", "Long-term store"),
     ("ablation", "Ablation"),
     ("peers", "Peers"),
@@ -96,8 +97,9 @@ pub(super) fn render(runs: &[Run], scenarios: &[Scenario]) -> String {
                     (summary::section(runs))
                     (memory(runs))
                     (latency(runs))
-                    (plain(runs, "Storage"))
-                    (plain(runs, "Amplification"))
+                    (plain(runs, "storage", "Storage"))
+                    (plain(runs, "amplification", "Amplification"))
+                    (plain(runs, "restarts", "Restarts and time travel"))
                     (items(runs))
                     (ablation(runs))
                     (peers(runs))
@@ -162,29 +164,40 @@ fn latency(runs: &[Run]) -> Markup {
         p { "From the histograms that every result keeps whole. Colours as in the legends." }
         (charts::percentiles(runs))
         (figures(runs, "Latency"))
+        (part(runs, "Open loads"))
     };
     section("latency", "Latency", about("Latency"), &inner)
 }
 
-fn plain(runs: &[Run], name: &'static str) -> Markup {
+fn plain(runs: &[Run], id: &str, name: &str) -> Markup {
     let inner = html! {
         (charts::of_section(runs, name))
         (figures(runs, name))
     };
-    section(&name.to_lowercase(), name, about(name), &inner)
+    section(id, name, about(name), &inner)
+}
+
+/// A section of figures under a heading within another one; nothing where no run has any.
+fn part(runs: &[Run], name: &str) -> Markup {
+    let section = SECTIONS.iter().find(|(known, ..)| *known == name);
+    let Some((_, about, columns)) = section else {
+        return html! {};
+    };
+    if columns_of(runs, columns).is_empty() {
+        return html! {};
+    }
+    html! {
+        h3 { (name) }
+        (prose::html_of(about))
+        (charts::of_section(runs, name))
+        (figures(runs, name))
+    }
 }
 
 fn items(runs: &[Run]) -> Markup {
     let inner = html! {
-        (charts::of_section(runs, "Items"))
+        @for name in ["Items", "One large value", "Many items opened"] { (part(runs, name)) }
         (tables::sizes(runs))
-        @for name in ["Items", "One large value", "Many items opened"] {
-            @if SECTIONS.iter().any(|(known, ..)| *known == name) {
-                h3 { (name) }
-                (prose::html_of(about(name)))
-                (figures(runs, name))
-            }
-        }
     };
     section("items", "Long-term store", "", &inner)
 }

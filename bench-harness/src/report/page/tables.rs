@@ -32,6 +32,9 @@ pub(super) fn figures_of(runs: &[Run], section: &Section) -> Markup {
     let columns = columns_of(runs, columns);
     let concerned = |run: &&Run| columns.iter().any(|(_, figure)| has(run, figure));
     let runs: Vec<_> = runs.iter().filter(concerned).collect();
+    if runs.is_empty() {
+        return html! { p.missing { "No result has any yet." } };
+    }
     let table = html! {
         table {
             thead {
