@@ -40,7 +40,7 @@ pub enum Error {
         /// What was attempted.
         what: &'static str,
         /// What the driver said.
-        source: sqlx::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A server that has to be there is not.
     #[error("{0}, and is required")]

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::measure::unix_millis;
 use crate::result::ServerInfo;
-use crate::subject::{BackendKind, Server, ServerUrl, Site, sql};
+use crate::subject::{BackendKind, Server, ServerUrl, Site, mongodb, sql};
 
 /// What a backend needs beside a directory: for some a server, which ends with this.
 pub(super) struct Service {
@@ -30,6 +30,7 @@ impl Service {
         let kind = match backend {
             BackendKind::Postgres => Some(Kind::Postgres),
             BackendKind::MySql => Some(Kind::MySql),
+            BackendKind::MongoDb => Some(Kind::MongoDb),
             BackendKind::File | BackendKind::Memory | BackendKind::Sqlite => None,
         };
         std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
@@ -74,12 +75,16 @@ impl Service {
             BackendKind::Sqlite | BackendKind::Postgres | BackendKind::MySql => {
                 self.runtime.block_on(sql::describe(site)).map(Some)
             }
+            BackendKind::MongoDb => self.runtime.block_on(mongodb::describe(site)).map(Some),
         }
     }
 
     /// Removes what a cell left on the server.
     pub(super) fn clear(&self, site: &Site) -> Result<()> {
         match &site.server {
+            Some(server) if site.kind == BackendKind::MongoDb => {
+                self.runtime.block_on(mongodb::remove_all(server))
+            }
             Some(server) => self.runtime.block_on(sql::remove_all(site.kind, server)),
             None => Ok(()),
         }

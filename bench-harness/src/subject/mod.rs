@@ -11,6 +11,7 @@ mod engine;
 mod floor;
 pub mod items;
 mod ledger;
+pub mod mongodb;
 mod noop;
 mod site;
 mod snapshot;
@@ -58,6 +59,10 @@ pub enum BackendKind {
     #[serde(rename = "mysql")]
     #[value(name = "mysql")]
     MySql,
+    /// MongoDB, or what speaks its protocol.
+    #[serde(rename = "mongodb")]
+    #[value(name = "mongodb")]
+    MongoDb,
 }
 
 /// What is done with every state, or with every item.
@@ -91,12 +96,14 @@ impl BackendKind {
             Self::Postgres => &[Durability::Buffered, Durability::Disk],
             // The server's to decide, for all who use it.
             Self::MySql => &[Durability::Disk],
+            // Between these two it has nothing.
+            Self::MongoDb => &[Durability::Buffered, Durability::Disk],
         }
     }
 
     /// Whether it is a server, which a network is in between of.
     pub fn is_server(self) -> bool {
-        matches!(self, Self::Postgres | Self::MySql)
+        matches!(self, Self::Postgres | Self::MySql | Self::MongoDb)
     }
 }
 
@@ -108,6 +115,7 @@ impl fmt::Display for BackendKind {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
+            Self::MongoDb => "mongodb",
         })
     }
 }
@@ -254,6 +262,9 @@ pub async fn open(
         Variant::FullSnapshot => Arc::new(snapshot::FullSnapshot::open(store).await?),
         Variant::Floor => match store {
             Store::Sql { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
+                Box::pin(place.floor()).await?,
+            ))),
+            Store::MongoDb { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
                 Box::pin(place.floor()).await?,
             ))),
             Store::File { .. } | Store::Memory { .. } => Arc::new(floor::Floor::open(store)?),

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use chunkpoint_core::backend::Durability;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::BackendKind;
+use crate::error::{Error, Result};
+use crate::measure::Wire;
 
 /// Where the stores of a cell are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +48,18 @@ impl ServerUrl {
     /// The URL, to connect with.
     pub fn secret(&self) -> &str {
         &self.0
+    }
+
+    /// A URL by which the same server is reached through a proxy that counts; `port` is that
+    /// of a URL that names none.
+    pub(super) async fn through_wire(&self, port: u16) -> Result<(Self, Wire)> {
+        let wrong = || Error::Input("the server's URL has no host that a proxy could reach".into());
+        let mut url = Url::parse(&self.0).map_err(|_| wrong())?;
+        let host = url.host_str().ok_or_else(wrong)?.to_owned();
+        let wire = Wire::before(&host, url.port().unwrap_or(port)).await?;
+        url.set_host(Some("127.0.0.1")).map_err(|_| wrong())?;
+        url.set_port(Some(wire.port())).map_err(|()| wrong())?;
+        Ok((Self::new(url), wire))
     }
 }
 

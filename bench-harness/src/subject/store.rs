@@ -10,6 +10,7 @@ use chunkpoint_core::memory::MemoryBackend;
 use chunkpoint_fs::{FsBackend, FsConfig};
 use serde::{Deserialize, Serialize};
 
+use super::mongodb::Place as MongoPlace;
 use super::sql::Place;
 use super::{BackendKind, Site};
 use crate::error::{Error, Result};
@@ -40,6 +41,13 @@ pub enum Store {
     Sql {
         /// Where in it.
         place: Place,
+        /// What counts the bytes that go there, if anything does.
+        wire: Option<Arc<Wire>>,
+    },
+    /// MongoDB.
+    MongoDb {
+        /// Where in it.
+        place: MongoPlace,
         /// What counts the bytes that go there, if anything does.
         wire: Option<Arc<Wire>>,
     },
@@ -75,6 +83,10 @@ impl Store {
                 place: Place::new(site, name)?,
                 wire: None,
             },
+            BackendKind::MongoDb => Self::MongoDb {
+                place: MongoPlace::new(site, name)?,
+                wire: None,
+            },
         })
     }
 
@@ -84,6 +96,13 @@ impl Store {
     /// # Errors
     /// If there can be no proxy.
     pub async fn through_wire(&self) -> Result<Self> {
+        if let Self::MongoDb { place, .. } = self {
+            let (place, wire) = place.through_wire().await?;
+            return Ok(Self::MongoDb {
+                place,
+                wire: Some(wire),
+            });
+        }
         let counted = match self {
             Self::Sql { place, .. } => place.through_wire().await?,
             _ => None,
@@ -112,6 +131,10 @@ impl Store {
             }
             Self::Memory { backend, .. } => (backend.clone(), None),
             Self::Sql { place, wire } => {
+                counted.clone_from(wire);
+                (Box::pin(place.backend()).await?, None)
+            }
+            Self::MongoDb { place, wire } => {
                 counted.clone_from(wire);
                 (Box::pin(place.backend()).await?, None)
             }
@@ -151,6 +174,7 @@ impl Store {
                 })
             }
             Self::Sql { place, .. } => Box::pin(place.footprint()).await,
+            Self::MongoDb { place, .. } => Box::pin(place.footprint()).await,
         }
     }
 
@@ -162,7 +186,7 @@ impl Store {
     pub async fn compact(&self) -> Result<Option<&'static str>> {
         match self {
             Self::Sql { place, .. } => Box::pin(place.compact()).await,
-            Self::File { .. } | Self::Memory { .. } => Ok(None),
+            Self::File { .. } | Self::Memory { .. } | Self::MongoDb { .. } => Ok(None),
         }
     }
 
@@ -176,6 +200,7 @@ impl Store {
                 std::fs::remove_dir_all(directory).map_err(|e| Error::io("remove", directory, e))
             }
             Self::Sql { place, .. } => Box::pin(place.remove()).await,
+            Self::MongoDb { place, .. } => Box::pin(place.remove()).await,
             _ => Ok(()),
         }
     }

@@ -97,18 +97,13 @@ impl Place {
         if self.kind == BackendKind::Sqlite {
             return Ok(None);
         }
-        let wrong = || Error::Input("the server's URL has no host that a proxy could reach".into());
-        let mut url = Url::parse(self.url.secret()).map_err(|_| wrong())?;
         let port = match self.kind {
             BackendKind::Postgres => 5432,
             _ => 3306,
         };
-        let host = url.host_str().ok_or_else(wrong)?.to_owned();
-        let wire = Wire::before(&host, url.port().unwrap_or(port)).await?;
-        url.set_host(Some("127.0.0.1")).map_err(|_| wrong())?;
-        url.set_port(Some(wire.port())).map_err(|()| wrong())?;
+        let (url, wire) = self.url.through_wire(port).await?;
         let place = Self {
-            url: ServerUrl::new(url),
+            url,
             ..self.clone()
         };
         Ok(Some((place, Arc::new(wire))))

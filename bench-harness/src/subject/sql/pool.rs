@@ -37,7 +37,10 @@ pub(super) use with;
 
 /// An error of the driver; its own text says what the database said.
 pub(super) fn failed(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
-    move |source| Error::Database { what, source }
+    move |source| Error::Database {
+        what,
+        source: source.into(),
+    }
 }
 
 impl Pool {
