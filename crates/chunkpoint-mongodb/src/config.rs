@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(config.durability, Durability::Process);
         assert_eq!(config.database().unwrap(), "agents");
         let connection = config.connection().unwrap();
-        assert_eq!(connection.replica_set_name.as_deref(), Some("rs0"));
+        assert_eq!(connection.replica_set.as_deref(), Some("rs0"));
         let debug = format!("{config:?}");
         assert!(!debug.contains("cret") && !debug.contains("me:"), "{debug}");
         assert!(debug.contains("mongodb://a.example:1,b.example/agents"));

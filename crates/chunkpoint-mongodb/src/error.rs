@@ -207,6 +207,15 @@ fn of_code(code: i32) -> Meaning {
     }
 }
 
+/// An error of a mutation that takes several commands: what failed may have been one that
+/// only reads, after one that writes.
+pub(crate) fn uncertain(error: Error) -> Error {
+    if error.is_retryable() || error.kind() == ErrorKind::Other {
+        return error.applied(Applied::Unknown);
+    }
+    error
+}
+
 /// The error of every call after `close`.
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the backend was closed").retryable(false)

@@ -29,7 +29,7 @@ impl Db {
             (&self.records, doc! { "pack": 1 }, plain()),
             (&self.records, doc! { "from": 1 }, sparse()),
             (&self.records, doc! { "condemned": 1 }, sparse()),
-            (&self.records, doc! { "fences": 1 }, unique()),
+            (&self.records, doc! { "fence": 1 }, unique()),
             (&self.writes, doc! { "of": 1, "number": 1 }, plain()),
             (&self.items, doc! { "expires_ms": 1 }, sparse()),
             (&self.items, doc! { "due": 1 }, sparse()),

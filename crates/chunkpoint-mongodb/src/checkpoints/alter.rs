@@ -154,7 +154,11 @@ impl Inner {
         }
         let these: Vec<Bson> = names.iter().map(|name| binary(name)).collect();
         let these = doc! { "_id": { "$in": these } };
-        self.db.delete(&self.db.writes, these).await.map(drop)
+        self.db.delete(&self.db.writes, these).await?;
+        // A call that is repeated from now on is of the next record of that name.
+        let removed = doc! { "_id": { "$in": ids }, "state": State::Condemned as i32 };
+        let unset = doc! { "$unset": { "dead": "" } };
+        self.db.update_all(&self.db.records, removed, unset).await
     }
 
     /// Keeps every re-put from happening that borrows from a record, and lets go of that.

@@ -51,30 +51,22 @@ impl Inner {
 
     async fn carry_out(&self, task: &mut Task<'_>) -> Result<Committed> {
         let commit = task.commit;
-        let fence = match &commit.expect_latest {
-            None => None,
-            Some(expected) => {
-                if let Some(known) = self.known(task, task.life).await? {
-                    return self.acknowledge(task, known).await;
-                }
-                self.expected(task, expected.as_ref()).await?;
-                Some(task.fence(expected.as_ref()))
+        if let Some(expected) = &commit.expect_latest {
+            if let Some(known) = self.known(task, task.life).await? {
+                return self.acknowledge(task, known).await;
             }
-        };
+            self.expected(task, expected.as_ref()).await?;
+        }
         let parts = std::mem::take(&mut task.stored.parts);
         if !parts.is_empty() {
             self.db.insert_missing(&self.db.parts, parts).await?;
         }
         let packs: Vec<PackId> = task.from.iter().map(|record| record.pack).collect();
-        let new = document(
-            &task.names,
-            task.life,
-            commit,
-            &task.stored,
-            &packs,
-            fence.as_deref(),
-        );
-        for _ in 0..ATTEMPTS {
+        for link in 0..ATTEMPTS {
+            let expected = commit.expect_latest.as_ref();
+            let fence = expected.map(|expected| task.fence(expected.as_ref(), link));
+            let fence = fence.as_deref();
+            let new = document(&task.names, task.life, commit, &task.stored, &packs, fence);
             if self.db.insert(&self.db.records, &new).await? == Inserted::Yes {
                 return self.look_again(task).await;
             }
@@ -82,13 +74,15 @@ impl Inner {
                 return self.acknowledge(task, known).await;
             }
             let id = task.names.record(&commit.key, task.life);
-            if let Some(old) = self.record(&id).await? {
-                if self.replace(task, old, fence.as_deref()).await? {
-                    return Ok(done(task.life, task.has_parts()));
-                }
+            if let Some(old) = self.record(&id).await?
+                && self.replace(task, old, fence).await?
+            {
+                return Ok(done(task.life, task.has_parts()));
             }
-            if let (Some(fence), Some(expected)) = (&fence, &commit.expect_latest) {
-                self.pass(task, fence, expected.as_ref()).await?;
+            if let Some(expected) = expected {
+                // Another one that expected the same came first. If what it put is the
+                // latest now, that is seen; else the next link of the fence is to be had.
+                self.expected(task, expected.as_ref()).await?;
             }
         }
         Err(busy())
@@ -249,33 +243,6 @@ impl Inner {
         let mut ids = rows.filter(|row| row.incarnation == task.life);
         Ok(ids.next().map(|row| row.record.key.id))
     }
-
-    /// Another writer that expected the same has the fence. Unless what it committed is the
-    /// latest, or was followed by what is, the fence is free: the record was put before the
-    /// one that is expected, was hidden or removed, or does not count.
-    async fn pass(&self, task: &Task<'_>, fence: &str, expected: Option<&Arc<str>>) -> Result<()> {
-        let query = Query {
-            filter: doc! { "fences": fence },
-            fields: fields(chunkpoint_core::backend::Detail::Keys),
-            limit: 1,
-            ..Query::default()
-        };
-        let found = self.db.find(&self.db.records, query).await?;
-        let Some(holder) = found.into_iter().next().map(Record::read).transpose()? else {
-            return Ok(());
-        };
-        // After the holder was found: if it is the latest, that is seen now.
-        self.expected(task, expected).await?;
-        // An empty array is a key as well to the unique index: the last one takes it along.
-        let only = doc! { "_id": &holder.id, "fences": [fence] };
-        let unset = doc! { "$unset": { "fences": "" } };
-        if !self.db.update(&self.db.records, only, unset).await? {
-            let one = doc! { "_id": &holder.id, "fences.1": { "$exists": true } };
-            let pull = doc! { "$pull": { "fences": fence } };
-            self.db.update(&self.db.records, one, pull).await?;
-        }
-        Ok(())
-    }
 }
 
 /// A commit on its way.
@@ -288,12 +255,14 @@ pub(super) struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// What only one fenced writer at a time may have that expects this id.
-    fn fence(&self, expected: Option<&Arc<str>>) -> String {
+    /// What only one fenced writer may have that expects this id: a link of a chain, of which
+    /// the next is for who has found the id to be the latest after all before were taken.
+    fn fence(&self, expected: Option<&Arc<str>>, link: usize) -> String {
         let life = self.life;
         // Neither has a NUL, and no id is empty.
         let namespace = self.names.in_namespace(&self.commit.key.namespace, None);
-        format!("{}{}\0{life}", namespace.from, expected.map_or("", |id| id))
+        let expected = expected.map_or("", |id| id);
+        format!("{}{expected}\0{life}-{link}", namespace.from)
     }
 
     fn has_parts(&self) -> bool {

@@ -30,7 +30,7 @@ const LEFT_OUT: &[&str] = &[
     "state",
     "pinned",
     "from",
-    "fences",
+    "fence",
     "holds",
     "intent",
     "dead",

@@ -27,11 +27,21 @@ use chunkpoint_core::store_backend::StoreBackend;
 use futures::stream::BoxStream;
 
 use crate::backend::MongoBackend;
+use crate::error::uncertain;
 
 /// Names the operation that failed.
 macro_rules! named {
     ($name:literal, $call:expr) => {
         $call.await.map_err(|error| error.operation($name))
+    };
+}
+
+/// The same of a mutation, which may have been made in part, or as a whole, before what failed.
+macro_rules! changing {
+    ($name:literal, $call:expr) => {
+        $call
+            .await
+            .map_err(|error| uncertain(error).operation($name))
     };
 }
 
@@ -46,7 +56,7 @@ impl CheckpointBackend for MongoBackend {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed> {
-        named!("commit", self.open()?.commit(commit))
+        changing!("commit", self.open()?.commit(commit))
     }
 
     async fn get(
@@ -72,11 +82,11 @@ impl CheckpointBackend for MongoBackend {
     }
 
     async fn put_writes(&self, writes: PutWrites) -> Result<()> {
-        named!("put_writes", self.open()?.put_writes(writes))
+        changing!("put_writes", self.open()?.put_writes(writes))
     }
 
     async fn alter(&self, alter: Alter) -> Result<Vec<Altered>> {
-        named!("alter", self.open()?.alter(alter))
+        changing!("alter", self.open()?.alter(alter))
     }
 
     async fn condemned(&self, query: ListCondemned) -> Result<Option<Condemned>> {
@@ -84,15 +94,15 @@ impl CheckpointBackend for MongoBackend {
     }
 
     async fn reclaim(&self, reclaim: Reclaim) -> Result<Reclaimed> {
-        named!("reclaim", self.open()?.reclaim(reclaim))
+        changing!("reclaim", self.open()?.reclaim(reclaim))
     }
 
     async fn delete_thread(&self, thread: &str, incarnation: Incarnation) -> Result<()> {
-        named!("delete_thread", self.open()?.end(thread, incarnation))
+        changing!("delete_thread", self.open()?.end(thread, incarnation))
     }
 
     async fn copy_thread(&self, source: &str, target: &str, fresh: Incarnation) -> Result<()> {
-        named!("copy_thread", self.open()?.copy(source, target, fresh))
+        changing!("copy_thread", self.open()?.copy(source, target, fresh))
     }
 
     async fn incarnation(&self, thread: &str) -> Result<Option<Incarnation>> {

@@ -19,7 +19,7 @@ use crate::names::in_life;
 
 /// Fields of a record that a pack does not take along.
 const OF_RECORD: &[&str] = &[
-    "_id", "state", "pinned", "intent", "holds", "fences", "dead", "prepared",
+    "_id", "state", "pinned", "intent", "holds", "fence", "dead", "prepared",
 ];
 
 /// Fields of a condemned pack.
@@ -176,9 +176,14 @@ impl Inner {
             } else {
                 unset.insert("parent", "");
             }
-            for field in OF_CONDEMNED.iter().chain(&["pinned", "dead", "fences"]) {
+            for field in OF_CONDEMNED.iter().chain(&["pinned", "dead"]) {
                 unset.insert(*field, "");
             }
+        }
+        match fence {
+            Some(fence) => new.append(cstr!("fence"), fence),
+            None if !old.is_there() => drop(unset.insert("fence", "")),
+            None => {}
         }
         let unused = |field: &&&str| !matches!(new.get(**field), Ok(Some(_)));
         for field in OPTIONAL.iter().filter(unused) {
@@ -187,22 +192,7 @@ impl Inner {
         let set = Document::try_from(new).map_err(|e| {
             chunkpoint_core::Error::corrupt("a document could not be made").source(e)
         })?;
-        let mut update = doc! { "$set": set, "$unset": unset };
-        if let Some(fence) = fence {
-            if old.is_there() {
-                update.insert("$addToSet", doc! { "fences": fence });
-            } else {
-                update
-                    .get_document_mut("$unset")
-                    .ok()
-                    .map(|unset| unset.remove("fences"));
-                update
-                    .get_document_mut("$set")
-                    .ok()
-                    .map(|set| set.insert("fences", vec![Bson::from(fence)]));
-            }
-        }
-        Ok(update)
+        Ok(doc! { "$set": set, "$unset": unset })
     }
 
     /// Copies the pack of a record to a document of its own, unless it is there; gives its

@@ -182,9 +182,7 @@ pub(crate) fn document(
         new.append(cstr!("from"), array);
     }
     if let Some(fence) = fence {
-        let mut array = RawArrayBuf::new();
-        array.push(fence);
-        new.append(cstr!("fences"), array);
+        new.append(cstr!("fence"), fence);
     }
     new
 }

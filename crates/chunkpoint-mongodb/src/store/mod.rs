@@ -18,6 +18,7 @@ use chunkpoint_core::store_backend::{
 use futures::stream::{BoxStream, TryStreamExt};
 
 use crate::backend::MongoBackend;
+use crate::error::uncertain;
 
 #[async_trait]
 impl StoreBackend for MongoBackend {
@@ -38,7 +39,7 @@ impl StoreBackend for MongoBackend {
     async fn change_items(&self, changes: Vec<ItemChange>) -> Result<Vec<Result<Changed>>> {
         let changed = self.open()?.change_items(changes).await.into_iter();
         Ok(changed
-            .map(|one| one.map_err(|error| error.operation("change_items")))
+            .map(|one| one.map_err(|error| uncertain(error).operation("change_items")))
             .collect())
     }
 
