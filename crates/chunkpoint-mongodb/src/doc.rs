@@ -87,7 +87,7 @@ impl Doc {
         let number = number.or_else(|| {
             // A server may give the sum of whole numbers as a float.
             let float = value.as_f64()?;
-            (float >= 0.0 && float < 9.0e15).then_some(float as i64)
+            (0.0..9.0e15).contains(&float).then_some(float as i64)
         });
         let number = number.and_then(|number| u64::try_from(number).ok());
         number.map(Some).ok_or_else(|| self.foreign(field))

@@ -55,6 +55,12 @@ impl Inner {
             if let Some(known) = self.known(task, task.life).await? {
                 return self.acknowledge(task, known).await;
             }
+            // Said first of what does not hold, as by any backend.
+            if !task.from.is_empty() && !self.all_there(task).await? {
+                return Err(parent_gone(
+                    "what it builds on was removed, replaced or never there",
+                ));
+            }
             self.expected(task, expected.as_ref()).await?;
         }
         let parts = std::mem::take(&mut task.stored.parts);
@@ -159,6 +165,16 @@ impl Inner {
         };
         let found = self.db.find(&self.db.parts, query).await?;
         Ok(found.len() == firsts.len())
+    }
+
+    /// Whether the life goes on, and all that a commit borrows from is there now.
+    async fn all_there(&self, task: &Task<'_>) -> Result<bool> {
+        let (packs, head) = self.parents(task).await?;
+        let there = |parent: &RecordRef| {
+            let found = packs.get(parent.pack);
+            found.is_some_and(|found| found.is_there() && found.key == parent.key)
+        };
+        Ok(head.is_some_and(|head| head.life == task.life) && task.from.iter().all(there))
     }
 
     /// A pack that is there already: it counts as it did the first time.

@@ -60,7 +60,7 @@ impl Inner {
         }
         let mut writes = RawArrayBuf::new();
         for write in &put.writes {
-            writes.push(&document(write, apart));
+            writes.push(document(write, apart));
         }
         new.append(cstr!("writes"), &writes);
         let inserted = self.db.insert(&self.db.writes, &new).await?;
@@ -104,9 +104,12 @@ impl Inner {
                 let of = doc.text("of")?.to_owned();
                 calls.entry(of).or_default().push(call);
             }
+            let calls = calls.into_iter().map(|(of, calls)| (of, merged(calls)));
+            let writes: HashMap<String, Vec<PendingWrite>> = calls.collect();
+            // One record may have been picked more than once.
             for (n, id) in there {
-                if let (Some(row), Some(calls)) = (&mut rows[*n], calls.remove(id)) {
-                    row.writes = merged(calls);
+                if let (Some(row), Some(writes)) = (&mut rows[*n], writes.get(id)) {
+                    row.writes.clone_from(writes);
                 }
             }
         }
