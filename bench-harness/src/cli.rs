@@ -10,7 +10,7 @@ use chunkpoint_core::backend::Durability;
 use crate::error::{Error, Result};
 use crate::figures::{CELL, ITEMS, WORKLOAD};
 use crate::scenario::Catalogue;
-use crate::subject::{BackendKind, Variant};
+use crate::subject::{BackendKind, Variant, peer};
 use crate::{cell, report, run};
 
 /// The directory of scenarios that take precedence over those built in.
@@ -36,6 +36,7 @@ Examples:
   chunkpoint-bench run single-session --quick --variant default --variant floor
   chunkpoint-bench run long-term-store --quick     items, patches, searches
   chunkpoint-bench report                          make results/README.md
+  chunkpoint-bench peers                           install what `langgraph` measures
 
 Build with --release: a debug build measures the compiler.
 
@@ -59,6 +60,13 @@ enum Command {
         #[arg(default_value = "results")]
         results: PathBuf,
     },
+    /// Installs LangGraph's own savers, for the variant `langgraph`, with Python's venv and pip.
+    Peers {
+        /// Where. `run` finds the default place when it is called in this directory, another
+        /// one when CHUNKPOINT_PEERS_PYTHON names its interpreter.
+        #[arg(long, default_value = peer::python::DIRECTORY)]
+        dir: PathBuf,
+    },
     /// Does one cell's work: a job on standard input, the report on standard output.
     #[command(hide = true, name = cell::COMMAND)]
     Cell,
@@ -72,6 +80,8 @@ Variants:
   floor          bare files, or a database's bare driver, moving the bytes that the
                  default variant moved
   no-op          no storage: the harness's own cost
+  langgraph      LangGraph's own saver for the backend, in a process of Python: the peer
+                 (memory, sqlite, postgres; install it with `chunkpoint-bench peers`)
 
 Examples:
   chunkpoint-bench run quick
@@ -159,6 +169,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Report { results } => {
             let path = report::make(&results)?;
             println!("report: {}", path.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Peers { dir } => {
+            let python = peer::python::install(&dir)?;
+            println!("LangGraph's savers are in {}", python.display());
             Ok(ExitCode::SUCCESS)
         }
         Command::Cell => {
@@ -288,7 +303,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_refused_with_what_is_known() {
         for (line, known) in [
-            ("x run quick --backend redis", "memory"),
+            ("x run quick --backend cassandra", "memory"),
             ("x run quick --variant fast", "full-snapshot"),
             ("x run quick --durability maybe", "buffered"),
             ("x measure", "report"),

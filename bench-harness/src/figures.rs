@@ -7,6 +7,9 @@
 mod items;
 mod tables;
 
+use clap::ValueEnum as _;
+
+use crate::subject::Variant;
 use crate::workload::Workload;
 
 use tables::{Figure, OPS, STATISTICS};
@@ -35,7 +38,7 @@ pub fn unit(name: &str) -> Option<Unit> {
     if subject == "workload" {
         return find(WORKLOAD, figure);
     }
-    if !["default", "whole-value", "full-snapshot", "floor", "no-op"].contains(&subject) {
+    if Variant::from_str(subject, false).is_err() {
         return None;
     }
     find(CELL, figure)

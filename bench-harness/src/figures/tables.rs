@@ -121,6 +121,21 @@ pub const CELL: &[Figure] = &[
     ),
     ("at_rest_files", Unit::Count, "files at rest"),
     (
+        "server_memory_bytes",
+        Unit::Bytes,
+        "memory that the server uses more than before",
+    ),
+    (
+        "server_append_only_bytes",
+        Unit::Bytes,
+        "what the server's append-only file grew by",
+    ),
+    (
+        "server_longest_command_ns",
+        Unit::Nanos,
+        "longest time that a command kept the server from serving others",
+    ),
+    (
         "total_at_rest_bytes",
         Unit::Bytes,
         "at rest, extrapolated to all states if sampled",

@@ -1,4 +1,4 @@
-//! What the kernel says about this process. Everything is `None` where there is
+//! What the kernel says about a process. Everything is `None` where there is
 //! no `/proc` of Linux's kind.
 
 use std::time::Duration;
@@ -14,9 +14,32 @@ pub struct ProcessMemory {
     pub peak_bytes: u64,
 }
 
+/// The process that is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Which {
+    /// This one.
+    #[default]
+    This,
+    /// Another one of this user's, by its number.
+    Other(u32),
+}
+
+impl Which {
+    fn read(self, file: &str) -> Option<String> {
+        std::fs::read_to_string(self.path(file)).ok()
+    }
+
+    fn path(self, file: &str) -> String {
+        match self {
+            Self::This => format!("/proc/self/{file}"),
+            Self::Other(number) => format!("/proc/{number}/{file}"),
+        }
+    }
+}
+
 /// Resident memory now.
-pub fn process_memory() -> Option<ProcessMemory> {
-    parse_status(&std::fs::read_to_string("/proc/self/status").ok()?)
+pub fn process_memory(of: Which) -> Option<ProcessMemory> {
+    parse_status(&of.read("status")?)
 }
 
 fn parse_status(status: &str) -> Option<ProcessMemory> {
@@ -32,13 +55,13 @@ fn parse_status(status: &str) -> Option<ProcessMemory> {
 }
 
 /// Sets the peak to what is resident now; `false` if the kernel does not let us.
-pub fn reset_peak() -> bool {
-    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+pub fn reset_peak(of: Which) -> bool {
+    std::fs::write(of.path("clear_refs"), "5").is_ok()
 }
 
 /// User and system time of all threads so far, to 10 milliseconds.
-pub fn cpu_time() -> Option<Duration> {
-    parse_stat(&std::fs::read_to_string("/proc/self/stat").ok()?)
+pub fn cpu_time(of: Which) -> Option<Duration> {
+    parse_stat(&of.read("stat")?)
 }
 
 fn parse_stat(stat: &str) -> Option<Duration> {
@@ -69,8 +92,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_has_memory_and_time() {
-        let memory = process_memory().unwrap();
-        assert!(memory.rss_bytes > 0 && memory.peak_bytes >= memory.rss_bytes);
-        assert!(cpu_time().is_some());
+        for which in [Which::This, Which::Other(std::process::id())] {
+            let memory = process_memory(which).unwrap();
+            assert!(memory.rss_bytes > 0 && memory.peak_bytes >= memory.rss_bytes);
+            assert!(cpu_time(which).is_some());
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Latency, Sample, Series, cpu_time, heap, process_memory, reset_peak};
+use super::{Latency, Sample, Series, Which, cpu_time, heap, process_memory, reset_peak};
 use crate::error::Result;
 
 /// The phases of a cell, in their order.
@@ -108,6 +108,8 @@ pub struct Phase {
 #[derive(Debug)]
 pub struct Recorder {
     stage: String,
+    /// The process whose memory and time are measured.
+    process: Which,
     /// The phases so far.
     pub phases: Vec<Phase>,
     /// The latencies, by operation.
@@ -127,6 +129,7 @@ impl Recorder {
     pub fn new() -> Self {
         Self {
             stage: String::new(),
+            process: Which::This,
             phases: Vec::new(),
             ops: BTreeMap::new(),
             figures: BTreeMap::new(),
@@ -141,14 +144,24 @@ impl Recorder {
         self.stage = name.into();
     }
 
+    /// Measures memory and processor time of this process from here on.
+    pub fn watch(&mut self, process: Which) {
+        self.process = process;
+    }
+
+    /// The heap, which only this process can tell of itself.
+    fn heap(&self) -> Option<super::Heap> {
+        (self.process == Which::This).then(heap).flatten()
+    }
+
     /// Begins a phase; hand what it gives to [`end`](Self::end).
     pub fn begin(&self, name: PhaseName) -> OpenPhase {
         OpenPhase {
             name,
-            peak_of_phase: reset_peak(),
-            memory: process_memory().map(|memory| memory.rss_bytes),
-            heap: heap(),
-            cpu: cpu_time(),
+            peak_of_phase: reset_peak(self.process),
+            memory: process_memory(self.process).map(|memory| memory.rss_bytes),
+            heap: self.heap(),
+            cpu: cpu_time(self.process),
             start: Instant::now(),
         }
     }
@@ -156,7 +169,8 @@ impl Recorder {
     /// Ends a phase and books it.
     pub fn end(&mut self, open: OpenPhase) -> &Phase {
         let wall = open.start.elapsed();
-        let (cpu, memory, heap) = (cpu_time(), process_memory(), heap());
+        let of = self.process;
+        let (cpu, memory, heap) = (cpu_time(of), process_memory(of), self.heap());
         let millis = |d: Duration| d.as_secs_f64() * 1e3;
         let phase = Phase {
             stage: self.stage.clone(),

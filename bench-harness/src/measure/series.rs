@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{heap, process_memory};
+use super::{Which, heap, process_memory};
 
 /// What was seen at one step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl Sample {
         Self {
             step,
             elapsed_ms,
-            rss_bytes: process_memory().map(|memory| memory.rss_bytes),
+            rss_bytes: process_memory(Which::This).map(|memory| memory.rss_bytes),
             heap_bytes: heap().map(|heap| heap.live_bytes),
             at_rest_bytes,
         }

@@ -20,6 +20,7 @@ use crate::cell::{Job, Stage};
 use crate::error::Result;
 use crate::measure::{Io, PhaseName, Recorder};
 use crate::scenario::{EngineSettings, Model};
+use crate::subject::redis::Watch;
 use crate::subject::{self, Entry, Footprint, Ledger, Store, Variant};
 use crate::workload::{self, Conversation, Conversations};
 
@@ -36,6 +37,9 @@ pub struct Bench<'a> {
     job: &'a Job,
     /// Storage by its name. What is in memory lasts as long as this.
     stores: BTreeMap<&'static str, Store>,
+    /// What the server held before this, where it tells. Not where an engine beside the
+    /// variant uses it as well.
+    watch: Option<Watch>,
     /// What has been measured.
     pub recorder: Recorder,
     /// Traffic of the write stage.
@@ -52,6 +56,7 @@ impl<'a> Bench<'a> {
         Self {
             job,
             stores: BTreeMap::new(),
+            watch: None,
             recorder: Recorder::new(),
             io: None,
             storage: None,
@@ -65,6 +70,11 @@ impl<'a> Bench<'a> {
     /// What the variant or the system says; wrong answers are not errors but in
     /// [`wrong`](Self::wrong).
     pub async fn run(&mut self, stage: Stage) -> Result<()> {
+        self.perform(stage).await?;
+        Box::pin(self.book_longest_command()).await
+    }
+
+    async fn perform(&mut self, stage: Stage) -> Result<()> {
         // Futures on the heap: in one another, theirs would be too deep for the compiler.
         match (&self.job.scenario.model, stage) {
             (Model::Replay(model), Stage::Write) => Box::pin(replay::write(self, model)).await,
@@ -140,9 +150,18 @@ impl<'a> Bench<'a> {
         settings: &EngineSettings,
     ) -> Result<Opened> {
         let open = self.recorder.begin(PhaseName::Provision);
+        if self.watch.is_none() && self.job.variant != Variant::Floor {
+            // Past the proxy, which ends with what it counts.
+            self.watch = self.store(OWN)?.watch().await?;
+        }
         let opened = open_on(self.job.variant, own, leader, settings).await;
         self.recorder.end(open);
-        opened
+        let opened = opened?;
+        self.recorder.watch(opened.process());
+        if let Some(about) = opened.about() {
+            self.recorder.note(about);
+        }
+        Ok(opened)
     }
 
     /// The workload from its start.
@@ -207,8 +226,9 @@ impl<'a> Bench<'a> {
     /// Closes the variant, and books what is at rest then.
     async fn footprint(&mut self, opened: &Opened) -> Result<()> {
         let open = self.recorder.begin(PhaseName::Footprint);
-        self.io = Some(opened.io());
+        self.io = opened.counts().then(|| opened.io());
         let closed = opened.close().await;
+        self.book_server_memory().await?;
         let footprint = self.store(OWN)?.footprint().await;
         self.recorder.end(open);
         closed?;
@@ -241,6 +261,32 @@ impl<'a> Bench<'a> {
         );
         self.recorder
             .figure("at_rest_files", footprint.files.map(|files| files as f64));
+    }
+
+    /// Books what the server holds more than before.
+    async fn book_server_memory(&mut self) -> Result<()> {
+        if let Some(watch) = &self.watch {
+            let used = watch.look().await?;
+            self.recorder
+                .figure("server_memory_bytes", used.memory_bytes as f64);
+            self.recorder.figure(
+                "server_append_only_bytes",
+                used.append_only_bytes.map(|bytes| bytes as f64),
+            );
+        }
+        Ok(())
+    }
+
+    /// Books the longest command that the server ran for this process.
+    async fn book_longest_command(&mut self) -> Result<()> {
+        if let Some(watch) = self.watch.take() {
+            let longest = watch.look().await?.longest_command;
+            self.recorder.figure(
+                "server_longest_command_ns",
+                longest.map(|longest| longest.as_nanos() as f64),
+            );
+        }
+        Ok(())
     }
 
     /// Closes the variant as a phase.

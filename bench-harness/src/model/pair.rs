@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::measure::{Io, Recorder};
+use crate::measure::{Io, Recorder, Which};
 use crate::subject::{Answer, Change, Counted, Op, Session, Subject};
 use crate::workload::Conversation;
 
@@ -33,6 +33,9 @@ pub(super) struct Sessions {
 pub(super) struct Timed<T> {
     pub(super) value: T,
     pub(super) took: Duration,
+    /// The same from when it was asked for, by the clock of the process that did it, where
+    /// that is another one.
+    pub(super) response: Option<Duration>,
     /// Its traffic, if no other operation ran meanwhile.
     pub(super) io: Io,
     /// What the engine took for the same, if there is one beside.
@@ -42,6 +45,17 @@ pub(super) struct Timed<T> {
 }
 
 impl<T> Timed<T> {
+    /// With what the session that did it knows of its time.
+    fn by(self, session: &mut Box<dyn Session>) -> Self {
+        let own = session.own_time();
+        Self {
+            took: own.map_or(self.took, |own| own.service),
+            response: own.map(|own| own.response),
+            bare: session.bare(),
+            ..self
+        }
+    }
+
     /// Books the latencies under the operation's name, the engine's as `paired-`.
     pub(super) fn book(&self, op: &str, recorder: &mut Recorder) -> Result<()> {
         recorder.op(op, self.took)?;
@@ -83,6 +97,21 @@ impl Opened {
         self.subject.io()
     }
 
+    /// Whether its traffic can be told.
+    pub(super) fn counts(&self) -> bool {
+        self.subject.counts()
+    }
+
+    /// The process that does its work.
+    pub(super) fn process(&self) -> Which {
+        self.subject.process().map_or(Which::This, Which::Other)
+    }
+
+    /// What a reader must know of it.
+    pub(super) fn about(&self) -> Option<String> {
+        self.subject.about()
+    }
+
     pub(super) async fn maintain(&self) -> Result<()> {
         self.subject.maintain().await
     }
@@ -111,8 +140,7 @@ impl Sessions {
         let put = timed(&**subject, session.put(change)).await?;
         Ok(Timed {
             leader_took,
-            bare: session.bare(),
-            ..put
+            ..put.by(session)
         })
     }
 
@@ -128,14 +156,13 @@ impl Sessions {
         let read = timed(&**subject, read(session, op, count)).await?;
         Ok(Timed {
             leader_took,
-            bare: session.bare(),
-            ..read
+            ..read.by(session)
         })
     }
 
     pub(super) async fn at(&mut self, id: &str) -> Result<Timed<Option<Answer>>> {
         let (subject, session) = &mut self.own;
-        timed(&**subject, session.at(id)).await
+        Ok(timed(&**subject, session.at(id)).await?.by(session))
     }
 
     pub(super) async fn history(&mut self) -> Result<Vec<String>> {
@@ -163,6 +190,7 @@ pub(super) async fn timed<T>(
         value,
         took,
         io: subject.io().since(before),
+        response: None,
         leader_took: None,
         bare: None,
     })

@@ -1,5 +1,6 @@
 //! Adds up reads.
 
+use super::pair::Opened;
 use crate::measure::{Io, Memory, Recorder};
 use crate::subject::Op;
 
@@ -7,6 +8,8 @@ use crate::subject::Op;
 #[derive(Debug)]
 pub(super) struct Reads {
     op: Op,
+    /// Whether their traffic can be told.
+    counts: bool,
     count: u64,
     /// Bytes of the messages they gave.
     bytes: u64,
@@ -16,19 +19,15 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    pub(super) fn new(op: Op) -> Self {
+    pub(super) fn new(op: Op, opened: &Opened) -> Self {
         Self {
             op,
+            counts: opened.counts(),
             count: 0,
             bytes: 0,
             bytes_read: 0,
             calls: 0,
         }
-    }
-
-    /// Their kind.
-    pub(super) fn op(&self) -> Op {
-        self.op
     }
 
     /// Adds a read that gave `bytes` bytes of messages.
@@ -47,8 +46,12 @@ impl Reads {
             &format!("{prefix}_mb_mean"),
             mean(self.bytes).map(|bytes| bytes / 1e6),
         );
-        recorder.figure(&format!("{prefix}_bytes_read_mean"), mean(self.bytes_read));
-        recorder.figure(&format!("{prefix}_calls_mean"), mean(self.calls));
+        let traffic = |sum: u64| mean(sum).filter(|_| self.counts);
+        recorder.figure(
+            &format!("{prefix}_bytes_read_mean"),
+            traffic(self.bytes_read),
+        );
+        recorder.figure(&format!("{prefix}_calls_mean"), traffic(self.calls));
         let grown = memory.and_then(|memory| memory.rss_growth_bytes());
         recorder.figure(
             &format!("{prefix}_rss_growth_bytes"),

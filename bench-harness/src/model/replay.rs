@@ -137,7 +137,7 @@ pub(super) async fn read(bench: &mut Bench<'_>, model: &Replay) -> Result<()> {
         let opened = bench.provision().await?;
         let open = bench.recorder.begin(PhaseName::Measure);
         let teller = Teller::new(op.name(), last.len() as u64);
-        let mut reads = Reads::new(op);
+        let mut reads = Reads::new(op, &opened);
         for (number, conversation) in (0..).zip(bench.conversations()?) {
             let conversation = Arc::new(conversation?);
             let Some(&step) = last.get(&number) else {

@@ -122,15 +122,15 @@ pub(super) async fn cold(bench: &mut Bench<'_>, model: &SingleSession) -> Result
     let memory = bench.recorder.end(open).memory;
     answer.book(Op::ColdTail.name(), &mut bench.recorder)?;
     let prefix = Op::ColdTail.prefix();
-    bench
-        .recorder
-        .figure(&format!("{prefix}_round_trips"), answer.io.calls as f64);
-    bench
-        .recorder
-        .figure(&format!("{prefix}_reads"), answer.io.reads as f64);
-    bench
-        .recorder
-        .figure(&format!("{prefix}_bytes_read"), answer.io.bytes_read as f64);
+    let traffic = [
+        ("round_trips", answer.io.calls),
+        ("reads", answer.io.reads),
+        ("bytes_read", answer.io.bytes_read),
+    ];
+    for (name, value) in traffic {
+        let value = opened.counts().then_some(value as f64);
+        bench.recorder.figure(&format!("{prefix}_{name}"), value);
+    }
     let grown = memory
         .rss_growth_bytes()
         .filter(|_| !opened.is_accompanied());
@@ -153,12 +153,13 @@ pub(super) async fn read(bench: &mut Bench<'_>, model: &SingleSession) -> Result
         return Ok(());
     };
     let teller = Teller::new("load", model.loads as u64);
-    let (mut tails, mut loads) = (Reads::new(Op::Tail), Reads::new(Op::Load));
+    let mut all = [Op::Tail, Op::Load].map(|op| (op, None));
     let mut memory = None;
     for load in 0..model.loads {
-        for reads in [&mut tails, &mut loads] {
-            let op = reads.op();
+        for (op, reads) in &mut all {
+            let op = *op;
             let opened = bench.provision().await?;
+            let reads = reads.get_or_insert_with(|| Reads::new(op, &opened));
             let mut sessions = opened.session(LONG, &conversation)?;
             let open = bench.recorder.begin(PhaseName::Measure);
             let answer = sessions.read(op, model.tail).await?;
@@ -181,8 +182,12 @@ pub(super) async fn read(bench: &mut Bench<'_>, model: &SingleSession) -> Result
         }
         teller.at(load as u64);
     }
-    tails.book(&mut bench.recorder, None);
-    loads.book(&mut bench.recorder, memory);
+    for (op, reads) in all {
+        let memory = memory.filter(|_| op == Op::Load);
+        if let Some(reads) = reads {
+            reads.book(&mut bench.recorder, memory);
+        }
+    }
     Ok(())
 }
 

@@ -111,7 +111,7 @@ impl Writer {
     ) -> Result<Timed<String>> {
         let change = thread.advance();
         let put = thread.sessions.put(change).await?;
-        if self.alone {
+        if self.alone && self.opened.counts() {
             self.stored.record_value(put.io.bytes_written);
             if thread.step * 10 > thread.conversation.len() * 9 {
                 self.stored_at_end.record_value(put.io.bytes_written);
@@ -137,16 +137,18 @@ impl Writer {
     /// Books what the commits of a phase came to.
     pub(super) fn book(&self, recorder: &mut Recorder, phase: &Phase) {
         let puts = self.puts.max(1) as f64;
-        let io = self.opened.io();
-        let written = io.bytes_written as f64;
         recorder.figure("puts", self.puts as f64);
         recorder.figure("put_per_s", self.puts as f64 / (phase.wall_ms / 1e3));
         recorder.figure("appended_bytes", self.appended_bytes as f64);
-        recorder.figure("bytes_written", written);
-        recorder.figure("write_calls", io.writes as f64);
-        recorder.figure("sync_calls", io.syncs as f64);
-        let appended = self.appended_bytes.max(1) as f64;
-        recorder.figure("write_amplification", written / appended);
+        if self.opened.counts() {
+            let io = self.opened.io();
+            let written = io.bytes_written as f64;
+            recorder.figure("bytes_written", written);
+            recorder.figure("write_calls", io.writes as f64);
+            recorder.figure("sync_calls", io.syncs as f64);
+            let appended = self.appended_bytes.max(1) as f64;
+            recorder.figure("write_amplification", written / appended);
+        }
         if self.alone && self.stored.count() > 0 {
             let stored = self.stored.percentiles();
             recorder.figure("stored_bytes_mean", stored.mean);

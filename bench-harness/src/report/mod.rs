@@ -1,6 +1,7 @@
 //! The report: markdown made from results and nothing else.
 
 mod chart;
+mod claims;
 mod sections;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::error::{Error, Result};
 use crate::measure::Environment;
 use crate::result::{Profile, RunResult, load_all};
-use crate::scenario::Catalogue;
+use crate::scenario::{Catalogue, Entry, Scenario};
 
 /// How the figures come about, what limits them, and which way they lean.
 const METHOD: &str = include_str!("method.md");
@@ -23,15 +24,10 @@ const METHOD: &str = include_str!("method.md");
 pub fn make(root: &Path) -> Result<PathBuf> {
     let runs = latest(root, load_all(root)?);
     let catalogue = Catalogue::open("scenarios".as_ref())?;
-    let mut expected = Vec::new();
-    for entry in catalogue.entries() {
-        let scenario = entry.parse()?;
-        for backend in &scenario.cells.backends {
-            expected.push((scenario.name.clone(), backend.to_string()));
-        }
-    }
+    let scenarios = catalogue.entries().iter().map(Entry::parse);
+    let scenarios: Vec<_> = scenarios.collect::<Result<_>>()?;
     let path = root.join("README.md");
-    std::fs::write(&path, render(&runs, &expected)).map_err(|e| Error::io("write", &path, e))?;
+    std::fs::write(&path, render(&runs, &scenarios)).map_err(|e| Error::io("write", &path, e))?;
     Ok(path)
 }
 
@@ -123,9 +119,8 @@ fn durability(result: &RunResult) -> String {
         .to_string()
 }
 
-/// The whole report. `expected` are the scenarios and backends that should have a
-/// result.
-fn render(runs: &[Run], expected: &[(String, String)]) -> String {
+/// The whole report, of which every scenario should have a result on each of its backends.
+fn render(runs: &[Run], scenarios: &[Scenario]) -> String {
     let mut out = String::from(
         "# Results\n\nMade by `chunkpoint-bench report` from the JSON files below; do not edit. \
          Every row names its scenario, backend, durability and machine; a dash is a figure that \
@@ -138,8 +133,11 @@ fn render(runs: &[Run], expected: &[(String, String)]) -> String {
                 && run.result.backend.kind.to_string() == backend
         })
     };
+    let expected = scenarios.iter().flat_map(|scenario| {
+        let backends = scenario.cells.backends.iter();
+        backends.map(|backend| (&scenario.name, backend.to_string()))
+    });
     let missing: Vec<_> = expected
-        .iter()
         .filter(|(scenario, backend)| !has_result(scenario, backend))
         .map(|(scenario, backend)| format!("{scenario} on {backend}"))
         .collect();
@@ -150,6 +148,7 @@ fn render(runs: &[Run], expected: &[(String, String)]) -> String {
         ));
     }
     out.push_str(&sections::in_short(runs));
+    out.push_str(&claims::section(runs, scenarios));
     out.push_str(&sections::budgets(runs));
     out.push_str(&sections::figures(runs));
     out.push_str(&sections::by_length(runs));
@@ -267,6 +266,23 @@ mod tests {
         assert!(
             !report.contains("| 11 B") && !report.contains("| 33 B"),
             "{report}"
+        );
+    }
+
+    #[test]
+    fn a_claim_stands_beside_what_was_measured() {
+        let mut run = fixture();
+        run["scenario"]["name"] = "concurrent-load".into();
+        run["cells"][0]["figures"]["load_latest_p50_ns"] = 61_000_000.into();
+        run["cells"][1]["figures"]["load_latest_p50_ns"] = 99_000_000.into();
+        let (_dir, report) = written(&[run]);
+        let row = report.lines().find(|line| line.contains("an article"));
+        let row = row.unwrap_or_else(|| panic!("{report}"));
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        assert_eq!(
+            cells[3..8],
+            ["120 ms", "45.0 ms", "99.0 ms", "–", "61.0 ms"],
+            "{row}"
         );
     }
 

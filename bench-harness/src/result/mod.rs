@@ -201,7 +201,7 @@ impl Cell {
     }
 
     /// The result of a cell that cannot be run.
-    pub fn skipped(variant: Variant, baseline: bool, why: &str) -> Self {
+    pub fn skipped(variant: Variant, baseline: bool, why: String) -> Self {
         Self {
             variant,
             baseline,
@@ -213,7 +213,7 @@ impl Cell {
             series: Vec::new(),
             verdict: Verdict {
                 ok: false,
-                skipped: Some(why.into()),
+                skipped: Some(why),
                 checked: 0,
                 failures: Vec::new(),
                 notes: Vec::new(),

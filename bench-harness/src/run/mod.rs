@@ -20,7 +20,7 @@ use crate::result::{
     self, BackendInfo, Cell, Outcome, Profile, RunResult, SCHEMA_VERSION, ScenarioInfo, evaluate,
 };
 use crate::scenario::{Entry, Model, Scenario, Source};
-use crate::subject::{BackendKind, Site, Variant, file_config, snapshot_len};
+use crate::subject::{BackendKind, Site, Variant, file_config, peer, snapshot_len};
 use crate::workload::{self, Collection, ItemSummary, Summary, TraceFile, Workload};
 
 /// What the caller wants of a run.
@@ -145,6 +145,15 @@ fn prepare(scenario: &mut Scenario, options: &Options) -> Result<Option<TraceFil
             return Err(misfit("variant", variant.to_string(), known));
         }
     }
+    for variant in &options.variants {
+        let on = backends(scenario, options);
+        if let Some(backend) = on.iter().find(|backend| !variant.is_for(**backend)) {
+            return Err(Error::Usage(format!(
+                "there is no variant {variant} on the {backend} backend; LangGraph's savers are \
+                 driven on memory, sqlite and postgres"
+            )));
+        }
+    }
     if options.trace.is_some() && !matches!(scenario.model, Model::Replay(_)) {
         return Err(Error::Usage(format!(
             "scenario {:?} makes its own workload; --trace is for those that replay",
@@ -261,7 +270,7 @@ impl Run<'_> {
             server: service.server(),
         };
         let server = service.describe(&site)?;
-        for variant in self.scenario.cells.all().filter(chosen) {
+        for variant in self.variants(backend).filter(chosen) {
             let baseline = self.scenario.cells.baselines.contains(&variant);
             let cell = match self.obstacle(variant) {
                 Some(why) => Cell::skipped(variant, baseline, why),
@@ -292,7 +301,7 @@ impl Run<'_> {
             started: timestamp(started),
             wall_s: clock.elapsed().as_secs_f64(),
             harness: Revision::detect(),
-            scenario: self.info()?,
+            scenario: self.info(backend)?,
             backend: BackendInfo {
                 kind: backend,
                 durability: self.durability(backend),
@@ -320,10 +329,21 @@ impl Run<'_> {
         enough.copied().unwrap_or_default()
     }
 
+    /// The scenario's variants that there are on a backend.
+    fn variants(&self, backend: BackendKind) -> impl Iterator<Item = Variant> {
+        let all = self.scenario.cells.all();
+        all.filter(move |variant| variant.is_for(backend))
+    }
+
     /// Why a variant cannot run; `None` if it can.
-    fn obstacle(&self, variant: Variant) -> Option<&'static str> {
-        let crowded = variant == Variant::Floor && self.scenario.load.clients > 1;
-        crowded.then_some("the floor needs the bytes of each commit, which only one client gives")
+    fn obstacle(&self, variant: Variant) -> Option<String> {
+        match variant {
+            Variant::Floor if self.scenario.load.clients > 1 => {
+                Some("the floor needs the bytes of each commit, which only one client gives".into())
+            }
+            Variant::LangGraph => peer::python::check().err(),
+            _ => None,
+        }
     }
 
     fn job(&self, site: &Site, variant: Variant, scratch: &Path) -> Result<Job> {
@@ -345,7 +365,7 @@ impl Run<'_> {
 
     /// Full snapshots are sampled where all of them would exceed the budget.
     fn sampling(&self, variant: Variant) -> Sampling {
-        if variant != Variant::FullSnapshot {
+        if !variant.writes_whole_states() {
             return Sampling::All;
         }
         let workload = self.workload.conversations();
@@ -358,7 +378,7 @@ impl Run<'_> {
         }
     }
 
-    fn info(&self) -> Result<ScenarioInfo> {
+    fn info(&self, backend: BackendKind) -> Result<ScenarioInfo> {
         let scenario = self.scenario;
         let trace = self.trace.as_ref().and_then(|trace| trace.path.file_name());
         let seed = scenario.workload.seed();
@@ -382,7 +402,7 @@ impl Run<'_> {
             description: scenario.description.trim().into(),
             analysis: scenario.analysis.trim().into(),
             params,
-            variants: scenario.cells.all().collect(),
+            variants: self.variants(backend).collect(),
         })
     }
 

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::measure::unix_millis;
 use crate::result::ServerInfo;
-use crate::subject::{BackendKind, Server, ServerUrl, Site, mongodb, sql};
+use crate::subject::{BackendKind, Server, ServerUrl, Site, mongodb, redis, sql};
 
 /// What a backend needs beside a directory: for some a server, which ends with this.
 pub(super) struct Service {
@@ -31,6 +31,7 @@ impl Service {
             BackendKind::Postgres => Some(Kind::Postgres),
             BackendKind::MySql => Some(Kind::MySql),
             BackendKind::MongoDb => Some(Kind::MongoDb),
+            BackendKind::Redis => Some(Kind::Redis),
             BackendKind::File | BackendKind::Memory | BackendKind::Sqlite => None,
         };
         std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
@@ -76,6 +77,7 @@ impl Service {
                 self.runtime.block_on(sql::describe(site)).map(Some)
             }
             BackendKind::MongoDb => self.runtime.block_on(mongodb::describe(site)).map(Some),
+            BackendKind::Redis => self.runtime.block_on(redis::describe(site)).map(Some),
         }
     }
 
@@ -84,6 +86,9 @@ impl Service {
         match &site.server {
             Some(server) if site.kind == BackendKind::MongoDb => {
                 self.runtime.block_on(mongodb::remove_all(server))
+            }
+            Some(server) if site.kind == BackendKind::Redis => {
+                self.runtime.block_on(redis::remove_all(server))
             }
             Some(server) => self.runtime.block_on(sql::remove_all(site.kind, server)),
             None => Ok(()),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::{Model, Scenario, Source};
 use crate::error::{Error, Result};
-use crate::subject::Variant;
 
 /// The scenarios that come with the harness.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -26,6 +25,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     (
         "concurrent-load",
         include_str!("../../../scenarios/concurrent-load.toml"),
+    ),
+    (
+        "multithreaded",
+        include_str!("../../../scenarios/multithreaded.toml"),
     ),
     (
         "long-term-store",
@@ -184,8 +187,9 @@ fn check_items(scenario: &Scenario) -> Result<(), String> {
     if scenario.load.clients != 1 {
         return Err("model long-term-store has one client; field `clients` must be 1".into());
     }
-    if scenario.cells.all().any(|one| one == Variant::FullSnapshot) {
-        return Err("model long-term-store has no variant full-snapshot".into());
+    let mut all = scenario.cells.all();
+    if let Some(variant) = all.find(|variant| variant.writes_whole_states()) {
+        return Err(format!("model long-term-store has no variant {variant}"));
     }
     Ok(())
 }

@@ -55,6 +55,25 @@ pub struct Scenario {
     /// What the results should be.
     #[serde(default)]
     pub expect: Vec<Expectation>,
+    /// What others have published for such work.
+    #[serde(default)]
+    pub claim: Vec<Claim>,
+}
+
+/// A figure that somebody has published, before and after; the report puts what was
+/// measured beside it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// What was claimed, in words, and who did.
+    pub name: String,
+    /// The figure of a cell that it is about, without a variant.
+    #[serde(deserialize_with = "known_cell_figure")]
+    pub figure: String,
+    /// Before: with whole states.
+    pub before: f64,
+    /// After: as the claim has it done.
+    pub after: f64,
 }
 
 /// What is stored: where the conversations come from, unless a trace is given; or the
@@ -355,6 +374,12 @@ fn at_least_one<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::E
 fn known_figure<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = String::deserialize(from)?;
     figures::check(&name).map_err(serde::de::Error::custom)?;
+    Ok(name)
+}
+
+fn known_cell_figure<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    figures::check(&format!("{}.{name}", Variant::Default)).map_err(serde::de::Error::custom)?;
     Ok(name)
 }
 

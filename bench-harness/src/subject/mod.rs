@@ -13,6 +13,8 @@ pub mod items;
 mod ledger;
 pub mod mongodb;
 mod noop;
+pub mod peer;
+pub mod redis;
 mod site;
 mod snapshot;
 pub mod sql;
@@ -63,6 +65,8 @@ pub enum BackendKind {
     #[serde(rename = "mongodb")]
     #[value(name = "mongodb")]
     MongoDb,
+    /// Redis or Valkey, one server.
+    Redis,
 }
 
 /// What is done with every state, or with every item.
@@ -82,6 +86,24 @@ pub enum Variant {
     Floor,
     /// Nothing: what the harness itself costs.
     NoOp,
+    /// LangGraph's own saver for the backend, in a process of its own.
+    #[serde(rename = "langgraph")]
+    #[value(name = "langgraph")]
+    LangGraph,
+}
+
+impl Variant {
+    /// Whether it writes the whole state at every step, so that a long workload has to be
+    /// sampled.
+    pub fn writes_whole_states(self) -> bool {
+        matches!(self, Self::FullSnapshot | Self::LangGraph)
+    }
+
+    /// Whether there is such a thing on a backend.
+    pub fn is_for(self, backend: BackendKind) -> bool {
+        use BackendKind::{Memory, Postgres, Sqlite};
+        self != Self::LangGraph || matches!(backend, Memory | Sqlite | Postgres)
+    }
 }
 
 impl BackendKind {
@@ -95,7 +117,7 @@ impl BackendKind {
             // Between these two it has nothing.
             Self::Postgres => &[Durability::Buffered, Durability::Disk],
             // The server's to decide, for all who use it.
-            Self::MySql => &[Durability::Disk],
+            Self::MySql | Self::Redis => &[Durability::Disk],
             // Between these two it has nothing.
             Self::MongoDb => &[Durability::Buffered, Durability::Disk],
         }
@@ -103,7 +125,10 @@ impl BackendKind {
 
     /// Whether it is a server, which a network is in between of.
     pub fn is_server(self) -> bool {
-        matches!(self, Self::Postgres | Self::MySql | Self::MongoDb)
+        matches!(
+            self,
+            Self::Postgres | Self::MySql | Self::Redis | Self::MongoDb
+        )
     }
 }
 
@@ -116,6 +141,7 @@ impl fmt::Display for BackendKind {
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
             Self::MongoDb => "mongodb",
+            Self::Redis => "redis",
         })
     }
 }
@@ -128,6 +154,7 @@ impl fmt::Display for Variant {
             Self::FullSnapshot => "full-snapshot",
             Self::Floor => "floor",
             Self::NoOp => "no-op",
+            Self::LangGraph => "langgraph",
         })
     }
 }
@@ -195,6 +222,11 @@ pub enum Answer {
 pub trait Counted {
     /// Traffic since it was opened.
     fn io(&self) -> Io;
+
+    /// Whether that can be told.
+    fn counts(&self) -> bool {
+        true
+    }
 }
 
 /// A variant on opened storage.
@@ -204,11 +236,31 @@ pub trait Subject: Counted + fmt::Debug + Send + Sync {
     /// workload. No I/O.
     fn session(&self, number: u32, conversation: &Arc<Conversation>) -> Result<Box<dyn Session>>;
 
+    /// The process that does its work, where that is not this one: memory and processor
+    /// time are measured there.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
+    /// What a reader must know of it, such as versions.
+    fn about(&self) -> Option<String> {
+        None
+    }
+
     /// Does all upkeep that is due.
     async fn maintain(&self) -> Result<()>;
 
     /// Makes everything durable and lets go.
     async fn close(&self) -> Result<()>;
+}
+
+/// What an operation took by the clock of the process that did it.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnTime {
+    /// The call itself.
+    pub service: Duration,
+    /// From when it was asked for.
+    pub response: Duration,
 }
 
 /// One thread of a subject. What is behind a method is what is timed.
@@ -222,6 +274,11 @@ pub trait Session: Send {
     /// What the system calls of the last operation took, if that is less than
     /// the operation.
     fn bare(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What the last operation took, where another process did it and took the time.
+    fn own_time(&self) -> Option<OwnTime> {
         None
     }
 
@@ -264,11 +321,15 @@ pub async fn open(
             Store::Sql { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
                 Box::pin(place.floor()).await?,
             ))),
+            Store::Redis { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
+                Box::pin(place.floor()).await?,
+            ))),
             Store::MongoDb { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
                 Box::pin(place.floor()).await?,
             ))),
             Store::File { .. } | Store::Memory { .. } => Arc::new(floor::Floor::open(store)?),
         },
         Variant::NoOp => Arc::new(noop::NoOp),
+        Variant::LangGraph => Arc::new(peer::LangGraph::open(store).await?),
     })
 }

@@ -11,6 +11,8 @@ use chunkpoint_fs::{FsBackend, FsConfig};
 use serde::{Deserialize, Serialize};
 
 use super::mongodb::Place as MongoPlace;
+use super::peer::InMemory;
+use super::redis::{Place as RedisPlace, Watch};
 use super::sql::Place;
 use super::{BackendKind, Site};
 use crate::error::{Error, Result};
@@ -36,6 +38,8 @@ pub enum Store {
         backend: Arc<MemoryBackend>,
         /// The floor's bytes.
         heaps: Heaps,
+        /// The peer's.
+        peer: InMemory,
     },
     /// A database.
     Sql {
@@ -48,6 +52,13 @@ pub enum Store {
     MongoDb {
         /// Where in it.
         place: MongoPlace,
+        /// What counts the bytes that go there, if anything does.
+        wire: Option<Arc<Wire>>,
+    },
+    /// A Redis server.
+    Redis {
+        /// Where in it.
+        place: RedisPlace,
         /// What counts the bytes that go there, if anything does.
         wire: Option<Arc<Wire>>,
     },
@@ -78,6 +89,7 @@ impl Store {
             BackendKind::Memory => Self::Memory {
                 backend: Arc::default(),
                 heaps: Arc::default(),
+                peer: InMemory::default(),
             },
             BackendKind::Sqlite | BackendKind::Postgres | BackendKind::MySql => Self::Sql {
                 place: Place::new(site, name)?,
@@ -85,6 +97,10 @@ impl Store {
             },
             BackendKind::MongoDb => Self::MongoDb {
                 place: MongoPlace::new(site, name)?,
+                wire: None,
+            },
+            BackendKind::Redis => Self::Redis {
+                place: RedisPlace::new(site, name)?,
                 wire: None,
             },
         })
@@ -96,24 +112,42 @@ impl Store {
     /// # Errors
     /// If there can be no proxy.
     pub async fn through_wire(&self) -> Result<Self> {
-        if let Self::MongoDb { place, .. } = self {
-            let (place, wire) = place.through_wire().await?;
-            return Ok(Self::MongoDb {
-                place,
-                wire: Some(wire),
-            });
-        }
-        let counted = match self {
-            Self::Sql { place, .. } => place.through_wire().await?,
-            _ => None,
-        };
-        Ok(match counted {
-            Some((place, wire)) => Self::Sql {
-                place,
-                wire: Some(wire),
+        Ok(match self {
+            Self::Sql { place, .. } => match place.through_wire().await? {
+                Some((place, wire)) => Self::Sql {
+                    place,
+                    wire: Some(wire),
+                },
+                None => self.clone(),
             },
-            None => self.clone(),
+            Self::Redis { place, .. } => {
+                let (place, wire) = place.through_wire().await?;
+                Self::Redis {
+                    place,
+                    wire: Some(wire),
+                }
+            }
+            Self::MongoDb { place, .. } => {
+                let (place, wire) = place.through_wire().await?;
+                Self::MongoDb {
+                    place,
+                    wire: Some(wire),
+                }
+            }
+            Self::File { .. } | Self::Memory { .. } => self.clone(),
         })
+    }
+
+    /// Begins to watch what the server holds and does; `None` where there is none that
+    /// tells.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn watch(&self) -> Result<Option<Watch>> {
+        match self {
+            Self::Redis { place, .. } => Box::pin(place.watch()).await.map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Opens a backend on it, and a meter of its traffic.
@@ -135,6 +169,10 @@ impl Store {
                 (Box::pin(place.backend()).await?, None)
             }
             Self::MongoDb { place, wire } => {
+                counted.clone_from(wire);
+                (Box::pin(place.backend()).await?, None)
+            }
+            Self::Redis { place, wire } => {
                 counted.clone_from(wire);
                 (Box::pin(place.backend()).await?, None)
             }
@@ -164,9 +202,15 @@ impl Store {
     pub async fn footprint(&self) -> Result<Footprint> {
         match self {
             Self::File { directory, .. } => directory_footprint(directory),
-            Self::Memory { backend, heaps } => {
+            Self::Memory {
+                backend,
+                heaps,
+                peer,
+            } => {
+                let of_peer = peer.bytes().await?;
                 let heaps = heaps.lock().unwrap_or_else(PoisonError::into_inner);
-                let bytes = backend.bytes() + heaps.values().map(|v| v.len() as u64).sum::<u64>();
+                let of_floor = heaps.values().map(|v| v.len() as u64).sum::<u64>();
+                let bytes = backend.bytes() + of_floor + of_peer;
                 Ok(Footprint {
                     bytes,
                     allocated_bytes: None,
@@ -175,6 +219,7 @@ impl Store {
             }
             Self::Sql { place, .. } => Box::pin(place.footprint()).await,
             Self::MongoDb { place, .. } => Box::pin(place.footprint()).await,
+            Self::Redis { place, .. } => Box::pin(place.footprint()).await,
         }
     }
 
@@ -186,7 +231,9 @@ impl Store {
     pub async fn compact(&self) -> Result<Option<&'static str>> {
         match self {
             Self::Sql { place, .. } => Box::pin(place.compact()).await,
-            Self::File { .. } | Self::Memory { .. } | Self::MongoDb { .. } => Ok(None),
+            Self::File { .. } | Self::Memory { .. } | Self::Redis { .. } | Self::MongoDb { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -201,6 +248,7 @@ impl Store {
             }
             Self::Sql { place, .. } => Box::pin(place.remove()).await,
             Self::MongoDb { place, .. } => Box::pin(place.remove()).await,
+            Self::Redis { place, .. } => Box::pin(place.remove()).await,
             _ => Ok(()),
         }
     }

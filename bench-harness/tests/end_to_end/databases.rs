@@ -54,6 +54,33 @@ fn mysql_is_measured_where_it_is() {
 }
 
 #[test]
+fn redis_is_measured_where_it_is() {
+    replay_on("redis");
+}
+
+/// Memory, the append-only file and the longest command, as the server tells them.
+#[test]
+fn what_a_redis_server_held_and_did_is_told() {
+    let place = Place::new();
+    place.scenario("quick", &[("count = 100", "count = 3")]);
+    let args = ["run", "quick", "--backend", "redis", "--variant", "default"];
+    let output = place.bench(&[&args[..], &["--machine", "test"]].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    let Some(result) = place.results().pop() else {
+        assert!(text(&output).contains("skipped: no redis"));
+        return;
+    };
+    let written = figure(&result, "default", "bytes_written");
+    for name in ["server_memory_bytes", "server_append_only_bytes"] {
+        let bytes = figure(&result, "default", name);
+        assert!(bytes > written, "{name}: {bytes} of {written}");
+    }
+    let longest = figure(&result, "default", "server_longest_command_ns");
+    // No command is over before a microsecond has passed, and clients wait ten seconds.
+    assert!((1e3..1e10).contains(&longest), "{longest}");
+}
+
+#[test]
 fn a_bounded_history_on_sqlite_is_weighed_after_its_vacuum() {
     let place = Place::new();
     place.scenario(
@@ -75,7 +102,17 @@ fn a_bounded_history_on_sqlite_is_weighed_after_its_vacuum() {
 }
 
 #[test]
-fn what_goes_over_the_wire_is_counted() {
+fn what_goes_over_the_wire_to_postgres_is_counted() {
+    wire_to("postgres");
+}
+
+#[test]
+fn what_goes_over_the_wire_to_redis_is_counted() {
+    wire_to("redis");
+}
+
+/// An append is one round trip.
+fn wire_to(backend: &str) {
     let place = Place::new();
     place.scenario(
         "single-session",
@@ -88,10 +125,10 @@ fn what_goes_over_the_wire_is_counted() {
         ],
     );
     let args = ["run", "single-session", "--variant", "default", "--backend"];
-    let output = place.bench(&[&args[..], &["postgres", "--machine", "test"]].concat());
+    let output = place.bench(&[&args[..], &[backend, "--machine", "test"]].concat());
     assert!(output.status.success(), "{}", text(&output));
     let Some(result) = place.results().pop() else {
-        assert!(text(&output).contains("skipped: no postgres"));
+        assert!(text(&output).contains(&format!("skipped: no {backend}")));
         return;
     };
     assert_eq!(figure(&result, "default", "wire_put_round_trips_mean"), 1.0);
@@ -103,15 +140,7 @@ fn what_goes_over_the_wire_is_counted() {
 #[test]
 fn many_clients_load_at_once() {
     let place = Place::new();
-    place.scenario(
-        "concurrent-load",
-        &[
-            ("messages = 200\n", "messages = 20\n"),
-            ("sessions = 20", "sessions = 3"),
-            ("clients = 1_000", "clients = 50"),
-            ("rounds = 5", "rounds = 2"),
-        ],
-    );
+    place.small_concurrent_load();
     let result = place.run(&["concurrent-load", "--backend", "sqlite"]);
     for variant in ["default", "full-snapshot"] {
         assert_eq!(

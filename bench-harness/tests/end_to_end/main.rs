@@ -5,5 +5,6 @@
 mod checkpoints;
 mod databases;
 mod items;
+mod peers;
 mod place;
 mod program;

@@ -31,6 +31,19 @@ impl Place {
         std::fs::write(self.path().join("scenarios").join(file), text).unwrap();
     }
 
+    /// The scenario `concurrent-load` with two rounds of fifty clients.
+    pub(crate) fn small_concurrent_load(&self) {
+        self.scenario(
+            "concurrent-load",
+            &[
+                ("messages = 200\n", "messages = 20\n"),
+                ("sessions = 20", "sessions = 3"),
+                ("clients = 1_000", "clients = 50"),
+                ("rounds = 5", "rounds = 2"),
+            ],
+        );
+    }
+
     pub(crate) fn bench(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_chunkpoint-bench"))
             .args(args)

@@ -108,7 +108,11 @@ fn exists(name: &str) -> Error {
 }
 
 pub(crate) fn io(message: String, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Other, message).source(error)
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Other,
+    };
+    Error::new(kind, message).source(error)
 }
 
 /// A file that goes away unless it got another name.

@@ -138,9 +138,10 @@ impl Namespace {
     }
 }
 
+/// For messages: quoted, the labels joined by full stops, which no label has.
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&quote(&self.0.join("/")))
+        f.write_str(&quote(&self.0.join(".")))
     }
 }
 

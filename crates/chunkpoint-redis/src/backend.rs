@@ -13,7 +13,7 @@ use redis::{Cmd, RedisError, ServerErrorKind, Value};
 use crate::builder::RedisBuilder;
 use crate::config::{RedisConfig, shown};
 use crate::error::{Doing, closed, from_redis};
-use crate::link::Links;
+use crate::link::{Links, Reached, Wait};
 use crate::names::{Names, ThreadKeys};
 use crate::reply::opt_bytes;
 use crate::script::{Call, Script};
@@ -29,8 +29,8 @@ pub(crate) struct Inner {
     pub(crate) names: Names,
     clock: Arc<dyn Clock>,
     thread_ttl_ms: Option<u64>,
-    /// How many replicas must have a mutation before it is acknowledged, and how long to wait.
-    replicas: u32,
+    /// What is waited for before a mutation is acknowledged, and how long.
+    wait: Wait,
     patience: Duration,
     capabilities: Capabilities,
     shown: String,
@@ -40,18 +40,29 @@ pub(crate) struct Inner {
 /// Why a command did not do.
 enum Failure {
     Driver(RedisError),
-    /// It did, and only so many replicas have it.
-    TooFew(i64),
+    /// It did, and has come only so far of where it has to be.
+    Short(Wait, Reached),
 }
 
 impl Failure {
     fn into_error(self, doing: Doing) -> Error {
         match self {
             Self::Driver(error) => from_redis(doing, &error),
-            Self::TooFew(count) => Error::new(
-                ErrorKind::Timeout,
-                format!("it is stored, but only {count} replicas had it in time"),
-            ),
+            Self::Short(wait, reached) => {
+                let count = reached.replicas;
+                let message = match wait {
+                    Wait::Synced { .. } if !reached.synced => {
+                        "it is stored, but the server did not sync its append-only file in time"
+                            .into()
+                    }
+                    Wait::Synced { .. } => format!(
+                        "it is stored, but only {count} replicas had it on their disks in time; \
+                         do they have appendonly yes?"
+                    ),
+                    _ => format!("it is stored, but only {count} replicas had it in time"),
+                };
+                Error::new(ErrorKind::Timeout, message)
+            }
         }
     }
 }
@@ -62,6 +73,7 @@ impl Inner {
         names: Names,
         clock: Arc<dyn Clock>,
         config: &RedisConfig,
+        wait: Wait,
         capabilities: Capabilities,
     ) -> Self {
         Self {
@@ -69,7 +81,7 @@ impl Inner {
             names,
             clock,
             thread_ttl_ms: config.thread_ttl_ms,
-            replicas: config.replicas,
+            wait,
             // Less than the wait for an answer.
             patience: config.timeout() / 2,
             capabilities,
@@ -104,11 +116,43 @@ impl Inner {
         }
         match answer {
             Ok(value) => Ok(value),
-            Err(Failure::Driver(error)) if error.code() == Some("WRONGTYPE") => {
-                let error = self.error_of(Failure::Driver(error), doing);
-                Err(self.name_wrong_key(lane, call, error).await)
+            Err(failure) => Err(self.explain(failure, doing, lane, call.keys()).await),
+        }
+    }
+
+    /// Runs two commands that read, in one round trip.
+    pub(crate) async fn read_both(
+        &self,
+        lane: u64,
+        keys: &[Bytes],
+        commands: [Cmd; 2],
+    ) -> Result<[Value; 2]> {
+        match self.links.run_both(lane, commands).await {
+            Ok(answers) => Ok(answers),
+            Err(error) => {
+                let failure = Failure::Driver(error);
+                Err(self.explain(failure, Doing::Reading, lane, keys).await)
             }
-            Err(failure) => Err(self.error_of(failure, doing)),
+        }
+    }
+
+    /// Whether reads need no script: nothing has to be noted of them, and there is no cluster,
+    /// whose slots may move.
+    pub(crate) fn reads_plainly(&self) -> bool {
+        self.thread_ttl_ms.is_none() && !self.links.is_cluster()
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// What a failure means; of keys that are not ours, which.
+    async fn explain(&self, failure: Failure, doing: Doing, lane: u64, keys: &[Bytes]) -> Error {
+        let wrong = matches!(&failure, Failure::Driver(error) if error.code() == Some("WRONGTYPE"));
+        let error = self.error_of(failure, doing);
+        match wrong {
+            true => self.name_wrong_key(lane, keys, error).await,
+            false => error,
         }
     }
 
@@ -129,23 +173,21 @@ impl Inner {
     }
 
     async fn send(&self, doing: Doing, lane: u64, cmd: Cmd) -> Result<Value, Failure> {
-        if doing == Doing::Reading || self.replicas == 0 {
+        if doing == Doing::Reading {
             return self.links.run(lane, &cmd).await.map_err(Failure::Driver);
         }
-        let answer = self
-            .links
-            .run_and_wait(lane, cmd, self.replicas, self.patience);
-        let (answer, acknowledged) = answer.await.map_err(Failure::Driver)?;
-        if acknowledged < i64::from(self.replicas) {
-            return Err(Failure::TooFew(acknowledged));
+        let answer = self.links.run_and_wait(lane, cmd, self.wait, self.patience);
+        let (answer, reached) = answer.await.map_err(Failure::Driver)?;
+        if !self.wait.is_over(reached) {
+            return Err(Failure::Short(self.wait, reached));
         }
         Ok(answer)
     }
 
     /// The server does not say which key has the wrong type.
-    async fn name_wrong_key(&self, lane: u64, call: &Call, error: Error) -> Error {
+    async fn name_wrong_key(&self, lane: u64, keys: &[Bytes], error: Error) -> Error {
         let mut types = Vec::new();
-        for key in call.keys() {
+        for key in keys {
             let answer = self.links.run(lane, redis::cmd("TYPE").arg(&key[..])).await;
             let kind = answer.ok().and_then(|kind| opt_bytes(kind).ok().flatten());
             if let Some(kind) = kind.filter(|kind| kind != "none") {

@@ -8,12 +8,14 @@ use chunkpoint_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Value, cmd};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, TlsCertificates, Value, cmd,
+};
 
 use crate::backend::{Inner, RedisBackend};
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, shown};
 use crate::error::{Doing, from_redis};
-use crate::link::Links;
+use crate::link::{Links, Wait};
 use crate::names::Names;
 use crate::server::{Facts, config_value, info_text};
 
@@ -87,29 +89,52 @@ impl RedisBuilder {
     async fn open_inner(self) -> Result<RedisBackend> {
         self.config.check()?;
         let addresses = self.config.addresses()?;
-        if self.config.url.starts_with("rediss") {
+        if self.config.is_encrypted() {
             // Another part of the program may have chosen already, which is as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let (facts, address) = first_facts(&addresses, &self.config).await?;
+        let certificates = self.config.certificates()?;
+        let (facts, address) = first_facts(&addresses, &self.config, &certificates).await?;
         let (links, facts) = if facts.cluster {
-            to_cluster(addresses, &self.config).await?
+            to_cluster(addresses, &self.config, certificates).await?
         } else if addresses.len() > 1 {
             return Err(Error::invalid(
                 "several nodes were given, and the server is not of a cluster",
             ));
         } else {
             facts.check(&self.config)?;
-            (to_server(address, &self.config).await?, facts)
+            let client = client(address, &certificates)?;
+            (to_server(client, &self.config).await?, facts)
         };
+        // A user may be forbidden to; each script then goes with its first call.
+        if let Err(error) = links.teach().await {
+            tracing::debug!(error = %reading(&error), "the server's scripts are not known");
+        }
+        let wait = facts.wait(&self.config);
+        if facts.is_lazy() && matches!(wait, Wait::Synced { .. }) {
+            tracing::warn!(
+                server = %shown(&self.config.url),
+                "appendfsync is everysec: to be durable, each mutation waits for the next sync, up \
+                 to a second or two; with appendfsync always it would not"
+            );
+        }
         Ok(RedisBackend::new(Inner::new(
             links,
             Names::new(&self.config.prefix)?,
             self.clock,
             &self.config,
+            wait,
             capabilities(&facts, &self.config),
         )))
     }
+}
+
+fn client(address: ConnectionInfo, certificates: &Option<TlsCertificates>) -> Result<Client> {
+    let client = match certificates {
+        Some(certificates) => Client::build_with_tls(address, certificates.clone()),
+        None => Client::open(address),
+    };
+    client.map_err(|e| reading(&e))
 }
 
 fn reading(error: &redis::RedisError) -> Error {
@@ -135,10 +160,11 @@ fn capabilities(facts: &Facts, config: &RedisConfig) -> Capabilities {
 async fn first_facts(
     addresses: &[ConnectionInfo],
     config: &RedisConfig,
+    certificates: &Option<TlsCertificates>,
 ) -> Result<(Facts, ConnectionInfo)> {
     let mut last = None;
     for address in addresses {
-        match facts_at(address, config).await {
+        match facts_at(address, config, certificates).await {
             Ok(facts) => return Ok((facts, address.clone())),
             Err(error) => last = Some(error),
         }
@@ -146,8 +172,12 @@ async fn first_facts(
     Err(last.unwrap_or_else(|| Error::new(ErrorKind::InvalidInput, "no address was given")))
 }
 
-async fn facts_at(address: &ConnectionInfo, config: &RedisConfig) -> Result<Facts> {
-    let client = Client::open(address.clone()).map_err(|e| reading(&e))?;
+async fn facts_at(
+    address: &ConnectionInfo,
+    config: &RedisConfig,
+    certificates: &Option<TlsCertificates>,
+) -> Result<Facts> {
+    let client = client(address.clone(), certificates)?;
     let how = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(config.timeout()))
         .set_response_timeout(Some(config.timeout()));
@@ -185,8 +215,7 @@ fn appendfsync() -> Cmd {
     cmd
 }
 
-async fn to_server(address: ConnectionInfo, config: &RedisConfig) -> Result<Links> {
-    let client = Client::open(address).map_err(|e| reading(&e))?;
+async fn to_server(client: Client, config: &RedisConfig) -> Result<Links> {
     // A call that finds the connection gone waits this long for another: 10 to 20, 20 to 40,
     // … ms, three times. Whether to go on trying is for a layer above to say.
     let how = ConnectionManagerConfig::new()
@@ -206,8 +235,13 @@ async fn to_server(address: ConnectionInfo, config: &RedisConfig) -> Result<Link
 async fn to_cluster(
     addresses: Vec<ConnectionInfo>,
     config: &RedisConfig,
+    certificates: Option<TlsCertificates>,
 ) -> Result<(Links, Facts)> {
-    let client = ClusterClientBuilder::new(addresses)
+    let mut builder = ClusterClientBuilder::new(addresses);
+    if let Some(certificates) = certificates {
+        builder = builder.certs(certificates);
+    }
+    let client = builder
         .connection_timeout(config.timeout())
         .response_timeout(config.timeout())
         .retries(8)
@@ -244,12 +278,10 @@ async fn to_cluster(
         facts
             .check(config)
             .map_err(|error| error.context(format_args!("node {node}")))?;
-        if weakest
-            .as_ref()
-            .is_none_or(|weakest| facts.gives < weakest.gives)
-        {
-            weakest = Some(facts);
-        }
+        weakest = Some(match weakest {
+            Some(others) => others.and(facts),
+            None => facts,
+        });
     }
     let facts = weakest.ok_or_else(|| {
         Error::new(

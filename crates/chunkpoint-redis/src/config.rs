@@ -1,11 +1,15 @@
 //! Which server a backend is on, and how it uses it.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chunkpoint_core::backend::Durability;
 use chunkpoint_core::{Error, Result, quote};
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{
+    ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    TlsCertificates,
+};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -36,8 +40,9 @@ pub struct RedisConfig {
     /// Longest wait for a connection, and for an answer, in milliseconds.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
-    /// How many replicas must have a mutation before it is acknowledged (`WAIT`). With as many
-    /// as there are, whichever takes over has it.
+    /// How many replicas must have a mutation before it is acknowledged (`WAIT`); with
+    /// durability `Disk` and a server of 7.2 or later, on their disks (`WAITAOF`). With as
+    /// many as there are, whichever takes over has it.
     #[serde(default)]
     pub replicas: u32,
     /// How long a thread lives that is neither written nor read, in milliseconds; `None`:
@@ -47,6 +52,17 @@ pub struct RedisConfig {
     /// Whether a server that evicts keys when its memory is full is accepted.
     #[serde(default)]
     pub allow_eviction: bool,
+    /// For `rediss:`, a file in PEM with the certificates of those who may have signed the
+    /// server's; `None`: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// For a server that asks its clients for one, a file in PEM with the client's
+    /// certificate. Goes with `key`.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    /// The file in PEM with the private key of `cert`.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
 }
 
 fn prefix() -> String {
@@ -64,7 +80,7 @@ fn timeout_ms() -> u64 {
 /// What the options of a URL accept.
 const ACCEPTED: &str = "durability=buffered|process|disk|replicated, nodes=<host:port,…>, \
      prefix=<text>, connections=<number>, timeout=<seconds>, replicas=<number>, thread_ttl=<seconds>, \
-     allow_eviction=true|false";
+     allow_eviction=true|false, ca=<file>, cert=<file>, key=<file>";
 
 impl RedisConfig {
     /// The names of the options that [`from_url`](Self::from_url) knows.
@@ -77,6 +93,9 @@ impl RedisConfig {
         "replicas",
         "thread_ttl",
         "allow_eviction",
+        "ca",
+        "cert",
+        "key",
     ];
 
     /// The defaults, for the server of this URL, which has no options.
@@ -91,6 +110,9 @@ impl RedisConfig {
             replicas: 0,
             thread_ttl_ms: None,
             allow_eviction: false,
+            ca: None,
+            cert: None,
+            key: None,
         }
     }
 
@@ -135,6 +157,9 @@ impl RedisConfig {
             "timeout" => self.timeout_ms = milliseconds(value).ok_or_else(wrong)?,
             "replicas" => self.replicas = value.parse().map_err(|_| wrong())?,
             "thread_ttl" => self.thread_ttl_ms = Some(milliseconds(value).ok_or_else(wrong)?),
+            "ca" => self.ca = Some(value.into()),
+            "cert" => self.cert = Some(value.into()),
+            "key" => self.key = Some(value.into()),
             _ => self.allow_eviction = value.parse().map_err(|_| wrong())?,
         }
         Ok(())
@@ -155,8 +180,48 @@ impl RedisConfig {
         {
             return Err(invalid("thread_ttl has to be over 0, and finite".into()));
         }
+        if self.cert.is_some() != self.key.is_some() {
+            return Err(invalid("cert and key go together".into()));
+        }
+        let own = [&self.ca, &self.cert].into_iter().any(Option::is_some);
+        if own && !self.is_encrypted() {
+            return Err(invalid(
+                "ca, cert and key are for TLS: the URL's scheme has to be rediss".into(),
+            ));
+        }
         Names::new(&self.prefix).map_err(|error| error.operation("open"))?;
         self.addresses().map(drop)
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.url.starts_with("rediss:")
+    }
+
+    /// The certificates that connections are made with, beside what the system trusts; `None`
+    /// where there are none.
+    pub(crate) fn certificates(&self) -> Result<Option<TlsCertificates>> {
+        let read = |what: &str, path: &Path| {
+            std::fs::read(path).map_err(|error| {
+                invalid(format!("{what} {} cannot be read", path.display())).source(error)
+            })
+        };
+        let root_cert = self
+            .ca
+            .as_deref()
+            .map(|path| read("ca", path))
+            .transpose()?;
+        let client_tls = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some(ClientTlsConfig {
+                client_cert: read("cert", cert)?,
+                client_key: read("key", key)?,
+            }),
+            _ => None,
+        };
+        let any = root_cert.is_some() || client_tls.is_some();
+        Ok(any.then_some(TlsCertificates {
+            client_tls,
+            root_cert,
+        }))
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -282,6 +347,9 @@ impl fmt::Debug for RedisConfig {
             .field("replicas", &self.replicas)
             .field("thread_ttl_ms", &self.thread_ttl_ms)
             .field("allow_eviction", &self.allow_eviction)
+            .field("ca", &self.ca)
+            .field("cert", &self.cert)
+            .field("key", &self.key)
             .finish()
     }
 }
@@ -329,6 +397,8 @@ mod tests {
             ("redis+unix:///s?nodes=a:1", "Unix"),
             ("http://h", "scheme"),
             ("redis://h#x", "fragment"),
+            ("redis://h?ca=/a.pem", "rediss"),
+            ("rediss://h?cert=/a.pem", "go together"),
             ("what", "not a URL"),
         ] {
             let error = RedisConfig::from_url(url).unwrap_err();

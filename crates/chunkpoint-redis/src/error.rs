@@ -51,7 +51,7 @@ fn meaning(error: &RedisError) -> Meaning {
             Unavailable,
             false,
             false,
-            "no encrypted connection could be made; does the server speak TLS on this port, with a certificate that is trusted here?",
+            "no encrypted connection could be made; does the server speak TLS on this port, with a certificate that is trusted here (option ca), and does it ask for one (cert and key)?",
         ),
         Driver::Io => (
             Unavailable,
@@ -93,9 +93,15 @@ fn meaning(error: &RedisError) -> Meaning {
 
 fn is_tls(error: &RedisError) -> bool {
     let text = error.to_string().to_lowercase();
-    ["tls", "certificate", "handshake", "corrupt message"]
-        .iter()
-        .any(|word| text.contains(word))
+    [
+        "tls",
+        "certificate",
+        "handshake",
+        "corrupt message",
+        "fatal alert",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
 }
 
 fn of_server(kind: Server) -> Meaning {
@@ -162,14 +168,16 @@ fn of_code(code: &str) -> Meaning {
             false,
             "a key is not ours; remove it, or choose another prefix",
         ),
-        "CHUNKPOINT_ID" => (
-            ErrorKind::Corrupt,
-            false,
-            false,
-            "a key has the hash of one thread and the data of another",
-        ),
+        "CHUNKPOINT_ID" => (ErrorKind::Corrupt, false, false, OTHER_THREAD),
         _ => (Other, false, true, "the server refused a command"),
     }
+}
+
+const OTHER_THREAD: &str = "a key has the hash of one thread and the data of another";
+
+/// The error for a key that is of another thread than its name says.
+pub(crate) fn other_thread() -> Error {
+    Error::corrupt(OTHER_THREAD)
 }
 
 /// The error of every call after `close`.

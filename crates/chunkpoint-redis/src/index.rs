@@ -17,6 +17,7 @@ use crate::backend::Inner;
 use crate::error::Doing;
 use crate::names::{Names, SHARDS};
 use crate::reply::{array, bytes, unexpected};
+use crate::script::{Call, ENTER};
 
 /// Entries of one shard read at once, at most.
 const PAGE: usize = 500;
@@ -40,13 +41,11 @@ impl Index {
 impl Inner {
     /// Puts a life of a name into an index.
     pub(crate) async fn enter(&self, index: Index, name: &[u8], life: [u8; 8]) -> Result<()> {
-        let mut add = cmd("ZADD");
         let shard = Names::shard_of(name);
-        add.arg(&self.names.shard(index.name(), shard)[..])
-            .arg(0)
-            .arg([name, b"\0", &life].concat());
-        let added = self.command(Doing::Changing, shard as u64, add).await;
-        added.map(drop)
+        let mut call = Call::new(&ENTER, vec![self.names.shard(index.name(), shard)]);
+        call.arg([name, b"\0", &life].concat());
+        let entered = self.run(Doing::Changing, shard as u64, &call).await;
+        entered.map(drop)
     }
 
     /// Takes it out.

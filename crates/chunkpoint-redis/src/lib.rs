@@ -1,4 +1,5 @@
-//! Checkpoints and the long-term store in Redis 7 and Redis Cluster, without modules.
+//! Checkpoints and the long-term store in Redis 7 and later, Valkey, and clusters of
+//! them, without modules.
 //!
 //! ```no_run
 //! # async fn open() -> chunkpoint_core::Result<()> {

@@ -44,6 +44,10 @@ pub(crate) struct SpaceKeys {
 /// What a namespace's keys end with.
 const SPACE_KEYS: [&str; 6] = ["", ":items", ":order", ":expiring", ":garbage", ":packs"];
 
+/// Places of some of a thread's keys among [`THREAD_KEYS`].
+pub(crate) const HEAD_KEY: usize = 0;
+pub(crate) const PACKS_KEY: usize = 3;
+
 /// What a thread's keys end with, and the types they have.
 pub(crate) const THREAD_KEYS: [(&str, &str); 7] = [
     ("", "hash"),

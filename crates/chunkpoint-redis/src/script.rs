@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use redis::Cmd;
+use redis::aio::ConnectionLike;
+use redis::{Cmd, RedisResult};
 
 /// A script, and the hash by which a server that has seen it knows it.
 pub(crate) struct Script {
@@ -23,17 +24,22 @@ impl Script {
 }
 
 macro_rules! scripts {
-    ($prelude:literal: $($(#[$doc:meta])* $name:ident = $file:literal, $frees:literal;)*) => {
+    ($all:ident, $prelude:literal: $($(#[$doc:meta])* $name:ident = $file:literal, $frees:literal;)*) => {
         $($(#[$doc])* pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
             Script::new($frees, &[
+                include_str!("scripts/lives.lua"),
                 include_str!(concat!("scripts/", $prelude)),
                 include_str!(concat!("scripts/", $file)),
             ])
         });)*
+
+        fn $all() -> Vec<&'static Script> {
+            vec![$(&$name),*]
+        }
     };
 }
 
-scripts! { "thread.lua":
+scripts! { on_threads, "thread.lua":
     COMMIT = "commit.lua", false;
     GET = "get.lua", true;
     LIST = "list.lua", true;
@@ -54,7 +60,7 @@ scripts! { "thread.lua":
     PUBLISH = "publish.lua", false;
 }
 
-scripts! { "space.lua":
+scripts! { on_spaces, "space.lua":
     CHANGE = "change.lua", false;
     SCAN = "scan.lua", true;
     LIVING = "living.lua", true;
@@ -64,6 +70,36 @@ scripts! { "space.lua":
 /// Adds to a key of a copy that is not published yet.
 pub(crate) static STAGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(false, &[include_str!("scripts/stage.lua")]));
+
+/// Puts an entry into an index.
+pub(crate) static ENTER: LazyLock<Script> =
+    LazyLock::new(|| Script::new(false, &[include_str!("scripts/enter.lua")]));
+
+/// All of them.
+fn all() -> Vec<&'static Script> {
+    let mut all = on_threads();
+    all.extend(on_spaces());
+    all.extend([&*STAGE, &*ENTER]);
+    all
+}
+
+/// Makes a server, or all nodes of a cluster, know those that it does not know. What it
+/// forgets later is sent with the call that needs it.
+pub(crate) async fn teach(connection: &mut impl ConnectionLike) -> RedisResult<()> {
+    let all = all();
+    let mut exist = redis::cmd("SCRIPT");
+    exist.arg("EXISTS");
+    for script in &all {
+        exist.arg(&script.hash);
+    }
+    let known: Vec<bool> = exist.query_async(connection).await?;
+    for (script, _) in all.iter().zip(known).filter(|(_, known)| !known) {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(&script.code);
+        load.exec_async(connection).await?;
+    }
+    Ok(())
+}
 
 /// A call of a script.
 pub(crate) struct Call {

@@ -5,6 +5,7 @@ use chunkpoint_core::{Error, ErrorKind, Result};
 use redis::Value;
 
 use crate::config::RedisConfig;
+use crate::link::Wait;
 
 /// What a server, or a node of a cluster, says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +15,21 @@ pub(crate) struct Facts {
     /// What it gives, and why no more.
     pub(crate) gives: Durability,
     pub(crate) because: String,
+    /// Whether it gives that only to those that wait for the next sync.
+    lazy: bool,
+    /// Whether it can be waited for what is synced (`WAITAOF`).
+    tells_synced: bool,
     version: String,
     policy: String,
     replica_of: Option<String>,
     replicas: u32,
     loading: bool,
+}
+
+/// Whether a version is that or a later one.
+fn at_least(version: &str, least: (u32, u32)) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= least
 }
 
 /// The value of a field of `INFO`.
@@ -32,24 +43,69 @@ impl Facts {
     pub(crate) fn read(info: &str, appendfsync: Option<&str>) -> Self {
         let says = |name: &str, value: &str| field(info, name) == Some(value);
         let text = |name: &str| field(info, name).unwrap_or_default().to_owned();
+        let version = text("redis_version");
+        let tells_synced = says("aof_enabled", "1") && at_least(&version, (7, 2));
         // Redis writes to its append-only file before it answers, unless the policy is
         // `everysec` and a sync is under way: then up to two seconds later.
         let (gives, because) = match (says("aof_enabled", "1"), appendfsync) {
             (false, _) => (Durability::Buffered, "appendonly no"),
             (true, Some("always")) => (Durability::Disk, "appendfsync always"),
             (true, Some("no")) => (Durability::Process, "appendfsync no"),
-            (true, Some("everysec")) => (Durability::Buffered, "appendfsync everysec"),
+            (true, Some("everysec")) if tells_synced => (Durability::Disk, "appendfsync everysec"),
+            (true, Some("everysec")) => (
+                Durability::Buffered,
+                "appendfsync everysec before version 7.2",
+            ),
             (true, _) => (Durability::Buffered, "an appendfsync that it does not tell"),
         };
         Self {
             cluster: says("cluster_enabled", "1"),
             gives,
             because: because.into(),
-            version: text("redis_version"),
+            lazy: appendfsync == Some("everysec"),
+            tells_synced,
+            version,
             policy: text("maxmemory_policy"),
             replica_of: says("role", "slave").then(|| text("master_host")),
             replicas: text("connected_slaves").parse().unwrap_or(0),
             loading: says("loading", "1"),
+        }
+    }
+
+    /// What it and another node of its cluster give both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let (lazy, tells_synced) = (
+            self.lazy || other.lazy,
+            self.tells_synced && other.tells_synced,
+        );
+        let weaker = if other.gives < self.gives {
+            other
+        } else {
+            self
+        };
+        Self {
+            lazy,
+            tells_synced,
+            ..weaker
+        }
+    }
+
+    /// Whether what it gives is had by waiting for the next sync.
+    pub(crate) fn is_lazy(&self) -> bool {
+        self.lazy
+    }
+
+    /// What a mutation has to wait for, if the server is used so; it was checked.
+    pub(crate) fn wait(&self, config: &RedisConfig) -> Wait {
+        let replicas = config.replicas;
+        let on_disks = config.durability == Durability::Disk && replicas > 0 && self.tells_synced;
+        let local = [Durability::Process, Durability::Disk].contains(&config.durability);
+        if on_disks || (local && self.lazy) {
+            return Wait::Synced { replicas };
+        }
+        match replicas {
+            0 => Wait::Nothing,
+            replicas => Wait::Replicas(replicas),
         }
     }
 
@@ -65,8 +121,7 @@ impl Facts {
             );
             return Err(Error::new(ErrorKind::Unavailable, message).retryable(false));
         }
-        let major = self.version.split('.').next().unwrap_or_default();
-        if major.parse().unwrap_or(0) < 7 {
+        if !at_least(&self.version, (7, 0)) {
             let message = format!("the server's version is {}; 7.0 is needed", self.version);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
@@ -195,5 +250,50 @@ mod tests {
         assert_eq!(gives(Some("no")), Durability::Process);
         assert_eq!(gives(Some("everysec")), Durability::Buffered);
         assert_eq!(gives(None), Durability::Buffered);
+        let newer = INFO.replace("7.0.15", "7.2.4");
+        let facts = Facts::read(&newer, Some("everysec"));
+        assert_eq!(facts.gives, Durability::Disk);
+        assert!(!at_least("7.1.9", (7, 2)) && at_least("10.0", (7, 2)));
+    }
+
+    #[test]
+    fn mutations_wait_for_what_was_asked() {
+        let newer = INFO.replace("7.0.15", "8.0.2");
+        let wait = |info: &str, policy, durability, replicas| {
+            let mut config = RedisConfig::new("redis://h");
+            config.durability = durability;
+            config.replicas = replicas;
+            Facts::read(info, Some(policy)).wait(&config)
+        };
+        for (policy, durability, replicas, expected) in [
+            ("always", Durability::Disk, 0, Wait::Nothing),
+            ("always", Durability::Disk, 2, Wait::Synced { replicas: 2 }),
+            (
+                "everysec",
+                Durability::Disk,
+                0,
+                Wait::Synced { replicas: 0 },
+            ),
+            (
+                "everysec",
+                Durability::Process,
+                1,
+                Wait::Synced { replicas: 1 },
+            ),
+            ("everysec", Durability::Buffered, 0, Wait::Nothing),
+            ("everysec", Durability::Replicated, 1, Wait::Replicas(1)),
+            ("no", Durability::Process, 0, Wait::Nothing),
+        ] {
+            assert_eq!(wait(&newer, policy, durability, replicas), expected);
+        }
+        let older = wait(INFO, "always", Durability::Disk, 2);
+        assert_eq!(older, Wait::Replicas(2));
+        // In a cluster, one node that has to be waited for is enough.
+        let facts = |policy| Facts::read(&newer, Some(policy));
+        let both = facts("always").and(facts("everysec"));
+        assert_eq!(
+            both.wait(&RedisConfig::new("redis://h")),
+            Wait::Synced { replicas: 0 }
+        );
     }
 }

@@ -32,7 +32,6 @@ async fn what_cannot_be_opened_says_why() {
     let url = |credentials: &str| format!("redis://{credentials}127.0.0.1:{}", server.port());
     let plain = |url: String| RedisConfig {
         durability: Durability::Buffered,
-        timeout_ms: 2_000,
         ..RedisConfig::new(url)
     };
     for (config, kind, says) in [
@@ -52,7 +51,10 @@ async fn what_cannot_be_opened_says_why() {
             "user or the password",
         ),
         (
-            plain(url(":right@").replace("redis:", "rediss:")),
+            RedisConfig {
+                timeout_ms: 2_000,
+                ..plain(url(":right@").replace("redis:", "rediss:"))
+            },
             ErrorKind::Timeout,
             "encrypted",
         ),

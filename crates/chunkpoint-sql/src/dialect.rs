@@ -55,6 +55,29 @@ impl Dialect {
         )
     }
 
+    /// The condition that a checkpoint is a record, and not what is left of one.
+    pub(crate) fn is_current(self) -> &'static str {
+        self.pick(
+            "condemned_ms IS NULL",
+            "condemned_ms IS NULL",
+            "condemned = ''",
+        )
+    }
+
+    /// The opposite.
+    pub(crate) fn is_condemned(self) -> &'static str {
+        self.pick(
+            "condemned_ms IS NOT NULL",
+            "condemned_ms IS NOT NULL",
+            "condemned > ''",
+        )
+    }
+
+    /// The column by which an index finds the packs of condemned checkpoints.
+    pub(crate) fn condemned_pack(self) -> &'static str {
+        self.pick("pack", "pack", "condemned")
+    }
+
     /// The scheme of its URLs.
     pub(crate) fn scheme(self) -> &'static str {
         self.pick("sqlite", "postgres", "mysql")

@@ -100,15 +100,19 @@ fn put(n: usize, packed: bool) -> ItemChange {
 struct Filled {
     incarnation: Incarnation,
     commits: Vec<Commit>,
+    locators: Vec<u64>,
     packed: ItemChange,
 }
 
 async fn fill(backend: &SqlBackend, store: &dyn StoreBackend) -> Filled {
     let mut commits: Vec<Commit> = Vec::new();
+    let mut locators = Vec::new();
     let mut incarnation = Incarnation([0; 8]);
     for step in 0..STEPS {
         let next = commit(step, commits.last().map(|last| (last, incarnation)));
-        incarnation = backend.commit(next.clone()).await.unwrap().incarnation;
+        let committed = backend.commit(next.clone()).await.unwrap();
+        incarnation = committed.incarnation;
+        locators.push(committed.locator);
         commits.push(next);
     }
     for commit in &commits {
@@ -158,6 +162,7 @@ async fn fill(backend: &SqlBackend, store: &dyn StoreBackend) -> Filled {
     Filled {
         incarnation,
         commits,
+        locators,
         packed,
     }
 }
@@ -175,6 +180,7 @@ async fn run(
     let Filled {
         incarnation,
         commits,
+        locators,
         packed,
     } = filled;
     let last = commits.last().expect("it was filled");
@@ -219,15 +225,17 @@ async fn run(
         assert!(rows.len() >= 20);
     }
     note("list");
-    let names: Vec<ChunkName> = commits[3..10]
-        .iter()
-        .map(|commit| ChunkName {
+    let located = commits.iter().zip(locators);
+    let mut names: Vec<ChunkName> = located
+        .map(|(commit, locator)| ChunkName {
             pack: commit.pack,
             ordinal: 1,
-            locator: 0,
+            locator: *locator,
             len: 0,
         })
         .collect();
+    // One that is wrong costs time.
+    names[20].locator += 7;
     let found = backend
         .chunks("thread 0", *incarnation, &names)
         .await
@@ -422,7 +430,8 @@ fn reads_all(dialect: Dialect, template: &str, step: &str, prefix: &str) -> bool
             let mut words = step.split(' ').filter(|word| !word.is_empty());
             let table = words.next().unwrap_or_default();
             let kind = words.next().unwrap_or_default();
-            ["ALL", "index"].contains(&kind) && !table.starts_with('<')
+            let made = table.starts_with('<') || step.contains("json_table");
+            ["ALL", "index"].contains(&kind) && !made
         }
     }
 }

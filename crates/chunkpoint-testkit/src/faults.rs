@@ -89,11 +89,26 @@ async fn chain(backend: Arc<dyn CheckpointBackend>, task: usize, done: Arc<Atomi
     tried
 }
 
+/// Reads, again where a connection is found to be lost: what was done to it may come late.
+async fn patiently<T>(read: impl AsyncFn() -> Result<T, Error>) -> T {
+    let mut tries = 0;
+    loop {
+        match read().await {
+            Ok(read) => return read,
+            Err(error) => assert!(error.is_retryable() && tries < 100, "{error:?}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Compares what was answered with what is there.
 async fn check(backend: &dyn CheckpointBackend, tried: &Tried) {
     let (mut unknown, mut refused) = (0, 0);
     for (commit, result) in tried {
-        let incarnation = backend.incarnation(&commit.thread).await.unwrap().unwrap();
+        let incarnation = patiently(async || backend.incarnation(&commit.thread).await)
+            .await
+            .unwrap();
         let names: Vec<_> = (0..2)
             .map(|ordinal| ChunkName {
                 pack: commit.pack,
@@ -102,10 +117,8 @@ async fn check(backend: &dyn CheckpointBackend, tried: &Tried) {
                 len: 0,
             })
             .collect();
-        let chunks = backend
-            .chunks(&commit.thread, incarnation, &names)
-            .await
-            .unwrap();
+        let chunks =
+            patiently(async || backend.chunks(&commit.thread, incarnation, &names).await).await;
         let there = chunks.iter().all(Option::is_some);
         assert!(
             there || chunks.iter().all(Option::is_none),
@@ -116,10 +129,8 @@ async fn check(backend: &dyn CheckpointBackend, tried: &Tried) {
             assert!(chunks == expected);
         }
         let picks = [Pick::At(commit.key.clone())];
-        let rows = backend
-            .get(&commit.thread, &picks, Detail::Bodies)
-            .await
-            .unwrap();
+        let rows =
+            patiently(async || backend.get(&commit.thread, &picks, Detail::Bodies).await).await;
         match (result, &rows[0]) {
             (Ok(_), Some(row)) => {
                 assert!(there, "an acknowledged commit is lost");

@@ -75,7 +75,10 @@ pub async fn proxy(url: &str) -> (String, Arc<Counted>) {
     let counters = counted.clone();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(&server).await.unwrap();
+            // A server that is not there is the client's to report: its connection closes.
+            let Ok(server) = TcpStream::connect(&server).await else {
+                continue;
+            };
             for socket in [&client, &server] {
                 socket.set_nodelay(true).unwrap();
             }

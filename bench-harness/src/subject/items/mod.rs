@@ -100,11 +100,10 @@ pub async fn open(
         Variant::WholeValue => Arc::new(engine::Engine::open(store, settings, true).await?),
         Variant::Floor => Arc::new(floor::Floor::open(store)?),
         Variant::NoOp => Arc::new(NoOp),
-        Variant::FullSnapshot => {
-            return Err(Error::Usage(
-                "the long-term store has no variant full-snapshot; whole-value is the nearest"
-                    .into(),
-            ));
+        Variant::FullSnapshot | Variant::LangGraph => {
+            return Err(Error::Usage(format!(
+                "the long-term store has no variant {variant}; whole-value is the nearest"
+            )));
         }
     })
 }

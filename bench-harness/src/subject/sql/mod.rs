@@ -12,7 +12,7 @@ use chunkpoint_sql::{SqlBackend, SqlConfig};
 use url::Url;
 
 use super::site::{Server, ServerUrl, Site};
-use super::{BackendKind, Footprint};
+use super::{BackendKind, Footprint, peer};
 use crate::error::{Error, Result};
 use crate::measure::Wire;
 use crate::result::ServerInfo;
@@ -89,6 +89,26 @@ impl Place {
     pub(super) async fn floor(&self) -> Result<Rows> {
         self.create_directory()?;
         Rows::open(self).await
+    }
+
+    /// The same place, as LangGraph's saver finds it.
+    pub(super) fn peer(&self) -> Result<peer::Place> {
+        self.create_directory()?;
+        let durability = self.durability;
+        match (&self.directory, self.kind) {
+            (Some(directory), _) => Ok(peer::Place::Sqlite {
+                path: directory.join(FILE).to_string_lossy().into_owned(),
+                durability,
+            }),
+            (None, BackendKind::Postgres) => Ok(peer::Place::Postgres {
+                url: self.url.secret().into(),
+                schema: self.name.clone(),
+                durability,
+            }),
+            (None, kind) => Err(Error::Usage(format!(
+                "LangGraph's saver for {kind} is not driven here"
+            ))),
+        }
     }
 
     /// The same place, reached through a proxy that counts; `None` where nothing goes over

@@ -114,6 +114,7 @@ impl Store {
         Ok(answers
             .into_iter()
             .map(|answer| answer.unwrap_or(Ok(StoreAnswer::Written(None))))
+            .map(|answer| answer.map_err(|e| e.operation("batch")))
             .collect())
     }
 }

@@ -114,7 +114,11 @@ impl Filter {
                 other => Err(wants(name, "a filter", other)),
             },
             _ if name.starts_with('$') => Err(unknown(name, JOINTS)),
-            _ => Ok(Node::Field(path(name)?, Test::parse(value, depth + 1)?)),
+            _ => {
+                let test = Test::parse(value, depth + 1);
+                let at = |e: Error| e.context(format_args!("member {}", quote(name)));
+                Ok(Node::Field(path(name)?, test.map_err(at)?))
+            }
         };
         members.iter().map(node).collect::<Result<_>>().map(Self)
     }
@@ -393,7 +397,14 @@ mod tests {
             (json!({"$where": "1"}), "$where"),
             (json!({"n": {"$regex": ".*"}}), "$regex"),
             (json!({"n": {"$gt": 1, "a": 2}}), "$eq"),
-            (json!({"n": {"$in": 1}}), "a list"),
+            (
+                json!({"n": {"$in": 1}}),
+                "member \"n\": $in takes a list, not a number",
+            ),
+            (
+                json!({"$or": [{"a": {"b.c": {"$like": 1}}}]}),
+                "member \"a\": member \"b.c\": unknown operator \"$like\"",
+            ),
             (json!({"n": {"$exists": 1}}), "true or false"),
             (
                 json!({"n": {"$gte": [1]}}),

@@ -86,7 +86,8 @@ impl Store {
         namespace: &[L],
         key: &str,
     ) -> Result<Option<StoreItem>> {
-        self.get_with(Get::new(namespace, key)?).await
+        let get = Get::new(namespace, key).map_err(|e| e.operation("get"))?;
+        self.get_with(get).await
     }
 
     /// Puts a JSON object, in the place of what is there.
@@ -100,7 +101,8 @@ impl Store {
         key: &str,
         value: Value,
     ) -> Result<Written> {
-        self.put_with(Put::new(namespace, key, value)?).await
+        let put = Put::new(namespace, key, value).map_err(|e| e.operation("put"))?;
+        self.put_with(put).await
     }
 
     /// Changes members of an item's value; see [`Patch`]. Tries again if another
@@ -117,7 +119,8 @@ impl Store {
         key: &str,
         patch: Value,
     ) -> Result<Written> {
-        self.patch_with(Patch::new(namespace, key, patch)?).await
+        let patch = Patch::new(namespace, key, patch).map_err(|e| e.operation("patch"))?;
+        self.patch_with(patch).await
     }
 
     /// Removes an item. One that is not there is no error.
@@ -125,7 +128,8 @@ impl Store {
     /// # Errors
     /// `InvalidInput` for labels or a key that cannot be; what the backend reports.
     pub async fn delete<L: AsRef<str> + Sync>(&self, namespace: &[L], key: &str) -> Result<()> {
-        self.delete_with(Delete::new(namespace, key)?).await
+        let delete = Delete::new(namespace, key).map_err(|e| e.operation("delete"))?;
+        self.delete_with(delete).await
     }
 
     /// Removes, for good, items that expired and what nothing uses any more, both

@@ -434,6 +434,7 @@ pub struct Written {
     pub bytes_written: u64,
     /// Bytes read for it.
     pub bytes_read: u64,
-    /// Pages of a large value that were written anew, and those that stayed.
+    /// Pages of a large value that were written, and those that stayed. Both 0 of one that
+    /// lies in its row.
     pub pages: (u64, u64),
 }

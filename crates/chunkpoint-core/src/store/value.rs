@@ -91,6 +91,8 @@ pub(super) struct Encoded {
     pub(super) body: Bytes,
     pub(super) chunks: Vec<Bytes>,
     pub(super) packs: Vec<PackId>,
+    /// Pages that were made, and those of other packs.
+    pub(super) pages: (u64, u64),
 }
 
 impl Encoded {
@@ -134,6 +136,7 @@ pub(super) fn encode(value: &Map<String, Value>, pack: PackId, codec: &Codec) ->
             body: body.into(),
             chunks: Vec::new(),
             packs: Vec::new(),
+            pages: (0, 0),
         });
     }
     let bytes = json.len() as u64;
@@ -228,12 +231,15 @@ impl<'a> PageWriter<'a> {
         }
         let used: HashSet<PackId> = pages.pages.iter().map(|page| page.pack).collect();
         pages.packs.retain(|(pack, _)| used.contains(pack));
+        let made = pages.pages.iter().filter(|page| page.pack == self.pack);
+        let made = made.count() as u64;
         let mut body = vec![PAGED_BODY];
         body.extend_from_slice(&self.codec.pack(&pages.write()?)?);
         Ok(Encoded {
             body: body.into(),
             chunks: self.chunks,
             packs: pages.packs.iter().map(|(pack, _)| *pack).collect(),
+            pages: (made, pages.pages.len() as u64 - made),
         })
     }
 }

@@ -135,7 +135,7 @@ impl Store {
                 created_ms: now,
                 bytes_written: bytes,
                 bytes_read: 0,
-                pages: (0, 0),
+                pages: encoded.pages,
             },
         })
     }
@@ -340,8 +340,6 @@ impl Store {
         let bytes = patching.bytes();
         let mut writer = PageWriter::new(version, &self.engine.codec, bytes);
         let list = patching.finish(&moved, &mut writer)?;
-        let made = list.iter().filter(|page| page.pack == version).count() as u64;
-        let kept = list.len() as u64 - made;
         let encoded = writer.finish(Pages {
             bytes,
             pages: list,
@@ -349,7 +347,6 @@ impl Store {
         })?;
         let mut ready = self.pack(item.clone(), version, encoded, row.ttl_ms, expect, None)?;
         ready.written.bytes_read = read;
-        ready.written.pages = (made, kept);
         Ok(Patched::Put(ready))
     }
 }
@@ -389,7 +386,7 @@ pub(super) fn in_ms(minutes: f64) -> Result<u64> {
     let ms = minutes * MINUTE;
     if !(ms.is_finite() && ms >= 1.0) {
         return Err(Error::invalid(format!(
-            "a time-to-live of {minutes} minutes; give a number above 0, or Ttl::Never"
+            "a time-to-live of {minutes} minutes; give a millisecond or more, or Ttl::Never"
         )));
     }
     Ok((ms as u64).min(MOST_MS - 1))

@@ -22,6 +22,10 @@ use crate::script::{Call, PUBLISH, SNAPSHOT, SOURCE, STAGE};
 /// How often a copy begins.
 const ATTEMPTS: usize = 16;
 
+/// How often the source is read in pages, and how many entries of each order a page has.
+const MOMENTS: usize = 4;
+const PAGE: i64 = 1_000;
+
 /// Entries that are written at once.
 const SLICE: usize = 1_000;
 
@@ -49,6 +53,15 @@ const PACKS: usize = 2;
 const CONDEMNED: usize = 3;
 const WRITES: usize = 4;
 const PINS: usize = 5;
+
+/// Where to go on behind a page, in each of its orders.
+fn ends(page: &Source) -> [Bytes; 3] {
+    let [order, hidden, condemned, _] = &page.sets;
+    [order, hidden, condemned].map(|set| match set.last() {
+        Some(last) if set.len() as i64 == PAGE => last.clone(),
+        _ => Bytes::from_static(b"-"),
+    })
+}
 
 impl Inner {
     pub(crate) async fn copy_thread(
@@ -105,21 +118,62 @@ impl Inner {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
+    /// The source at one moment; `None` if it has no life. Read in pages, again where it was
+    /// written to meanwhile, and in the end all at once, which keeps the server busy for
+    /// longer.
     async fn snapshot(&self, from: &ThreadKeys) -> Result<Option<Source>> {
-        let call = self.on_thread(&SNAPSHOT, from);
+        'attempts: for _ in 0..MOMENTS {
+            let nowhere = [Bytes::new(), Bytes::new(), Bytes::new()];
+            let Some((moment, mut all)) = self.snapshot_page(from, &nowhere, PAGE).await? else {
+                return Ok(None);
+            };
+            let mut after = ends(&all);
+            while after.iter().any(|after| &after[..] != b"-") {
+                match self.snapshot_page(from, &after, PAGE).await? {
+                    Some((now, page)) if now == moment => {
+                        after = ends(&page);
+                        for (all, page) in all.sets.iter_mut().zip(page.sets) {
+                            all.extend(page);
+                        }
+                    }
+                    _ => continue 'attempts,
+                }
+            }
+            return Ok(Some(all));
+        }
+        let nowhere = [Bytes::new(), Bytes::new(), Bytes::new()];
+        let all = self.snapshot_page(from, &nowhere, -1).await?;
+        Ok(all.map(|(_, all)| all))
+    }
+
+    /// A page, and what tells its moment from others.
+    async fn snapshot_page(
+        &self,
+        from: &ThreadKeys,
+        after: &[Bytes; 3],
+        limit: i64,
+    ) -> Result<Option<(Bytes, Source)>> {
+        let mut call = self.on_thread(&SNAPSHOT, from);
+        for after in after {
+            call.arg(after.clone());
+        }
+        call.arg(limit.to_string());
         let answer = self.run(Doing::Reading, from.lane, &call).await?;
         let Some((incarnation, rest)) = of_life(answer)? else {
             return Ok(None);
         };
-        let rest: [Value; 6] = rest.try_into().map_err(|_| unexpected())?;
-        let [changes, size, order, hidden, condemned, pins] = rest;
+        let rest: [Value; 7] = rest.try_into().map_err(|_| unexpected())?;
+        let [moment, changes, size, order, hidden, condemned, pins] = rest;
         let set = |value| array(value)?.into_iter().map(bytes).collect::<Result<_>>();
-        Ok(Some(Source {
+        let page = Source {
             incarnation,
             changes: bytes(changes)?,
             bytes: bytes(size)?,
             sets: [set(order)?, set(hidden)?, set(condemned)?, set(pins)?],
-        }))
+        };
+        // A life begins with counts that another may have had.
+        let moment = [&incarnation.0[..], &bytes(moment)?].concat();
+        Ok(Some((moment.into(), page)))
     }
 
     /// Copies everything; `false` if something was removed meanwhile.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chunkpoint_core::backend::{Incarnation, ListRecords, RecordRow};
+use chunkpoint_core::backend::{Incarnation, ListRecords, Pick, RecordRow};
 use chunkpoint_core::{Error, ErrorKind, Result};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -242,9 +242,14 @@ impl Inner {
         for row in rows {
             match read(incarnation, row, query.detail)? {
                 Found::Row(row) => found.push(*row),
-                // Without the hidden ones, a listing does not tell what is reachable, and what
-                // has gone since need not be in it.
-                Found::Lost(_) if !query.hidden => {}
+                // Without the hidden ones, a listing does not tell what is reachable. What was
+                // replaced since and freed is there as it is now, and what has gone is not.
+                Found::Lost(record) if !query.hidden => {
+                    let picks = [Pick::At(record.key)];
+                    let now = self.get(&query.thread, &picks, query.detail).await?;
+                    let now = now.into_iter().flatten();
+                    found.extend(now.filter(|row| !row.hidden && row.incarnation == incarnation));
+                }
                 Found::Lost(_) => {
                     let message = "a checkpoint was removed and freed while it was listed";
                     return Err(Error::new(ErrorKind::Unavailable, message));

@@ -34,5 +34,6 @@ for n = 6, #ARGV, 3 do
   end
   answers[#answers + 1] = answer
 end
+repeated()
 written()
 return answers

@@ -8,7 +8,7 @@ check_types()
 local known = redis.call('HMGET', head, 'life', 'refused')
 if not known[1] then
   if what == 'n' then return { 'conflict' } end
-  if known[2] == ARGV[1] then return { 'refused' } end
+  if is_refused(known[2], ARGV[1]) then return { 'refused' } end
   if ARGV[2] == '0' then return { 'index' } end
 end
 
@@ -25,7 +25,11 @@ if what == 'n' then
   return { 'done', string.format('%d', created) }
 end
 
-if has_id(row.recent, id) then return { 'done', string.format('%d', created) } end
+if has_id(row.recent, id) then
+  -- A repeat writes as well: `WAIT` waits for what its own connection wrote last.
+  redis.call('HSET', items, key, stored)
+  return { 'done', string.format('%d', created) }
+end
 local there = row.live and not (row.expires and row.expires <= now)
 local version = there and row.recent:sub(1, 8)
 local holds = expected == '' or (expected == '-' and not version) or (version and expected == version)
@@ -40,7 +44,11 @@ if what == 'p' then
   if lost then return { 'conflict', version or nil } end
 end
 
-if not known[1] then redis.call('HSET', head, 'life', ARGV[1]) end
+if not known[1] then
+  redis.call('HSET', head, 'life', ARGV[1])
+  -- A refusal lets it expire.
+  redis.call('PERSIST', head)
+end
 each_id(row.packs, function(pack)
   if not has_id(listed, pack) then redis.call('ZADD', garbage, now, pack_field(pack, key)) end
 end)

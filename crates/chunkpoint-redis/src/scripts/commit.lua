@@ -10,6 +10,7 @@ local first = 14 + parents
 local current = life()
 if current and redis.call('HEXISTS', packs, pack) == 1 then
   was_read()
+  repeated()
   return { 'done', current }
 end
 if ARGV[7] == 'borrow' then
@@ -21,7 +22,7 @@ if ARGV[7] == 'borrow' then
 elseif not current then
   local past = redis.call('HMGET', head, 'ended', 'refused')
   if past[1] == incarnation then return { 'done', incarnation } end
-  if past[2] == incarnation then return { 'refused' } end
+  if is_refused(past[2], incarnation) then return { 'refused' } end
   if ARGV[12] == '0' then return { 'index' } end
   check_types()
 end

@@ -1,7 +1,10 @@
 -- Makes a copy the thread. KEYS 8 to 13: the copy's keys. ARGV: 4 the incarnation to start,
 -- 5 whether the thread is in the index, 6 bytes, 7 to 12 how many entries the keys have.
 local current = life()
-if current == ARGV[4] then return 'done' end
+if current == ARGV[4] then
+  repeated()
+  return 'done'
+end
 if current then return 'exists' end
 if ARGV[5] == '0' then return 'index' end
 check_types()

@@ -5,11 +5,12 @@ local call = 'w' .. ARGV[6] .. name
 if not life() then
   local past = redis.call('HMGET', head, 'ended', 'refused')
   if past[1] == ARGV[7] then return 'done' end
-  if past[2] == ARGV[7] then return 'refused' end
+  if is_refused(past[2], ARGV[7]) then return 'refused' end
   if ARGV[9] == '0' then return 'index' end
   check_types()
   start(ARGV[7])
 elseif redis.call('HEXISTS', writes, call) == 1 then
+  repeated()
   return 'done'
 end
 local list = redis.call('HGET', writes, 'c' .. name) or ''

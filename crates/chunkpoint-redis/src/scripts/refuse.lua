@@ -5,7 +5,7 @@ if current == ARGV[4] then return 0 end
 if not current then
   check_types()
   drop()
-  redis.call('HSET', head, 'refused', ARGV[4])
-  redis.call('PEXPIRE', head, 24 * MARGIN)
+  redis.call('HSET', head, 'refused', with_refused(redis.call('HGET', head, 'refused'), ARGV[4]))
+  redis.call('PEXPIRE', head, REFUSED_FOR)
 end
 return 1

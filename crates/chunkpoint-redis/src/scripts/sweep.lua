@@ -32,14 +32,14 @@ if expired == limit or #others == limit then more = 1 end
 local life, forget = redis.call('HGET', head, 'life'), 0
 local empty = redis.call('HLEN', items) == 0 and redis.call('HLEN', packs) == 0
 if life == ARGV[3] and empty then
-  redis.call('DEL', head)
+  redis.call('HDEL', head, 'life')
   life = false
 end
 if life ~= ARGV[3] then
   forget = 1
   if not life then
-    redis.call('HSET', head, 'refused', ARGV[3])
-    redis.call('PEXPIRE', head, 86400000)
+    redis.call('HSET', head, 'refused', with_refused(redis.call('HGET', head, 'refused'), ARGV[3]))
+    redis.call('PEXPIRE', head, REFUSED_FOR)
   end
 end
 return { expired, dropped, more, forget }

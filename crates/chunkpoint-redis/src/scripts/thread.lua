@@ -37,9 +37,12 @@ local function check_types()
   end
 end
 
--- Drops what an ended or expired life has left.
+-- Drops what an ended or expired life has left, but not which ones must not start again.
 local function drop()
+  local ended, refused = unpack(redis.call('HMGET', head, 'ended', 'refused'))
   redis.call('UNLINK', unpack(ours))
+  if ended then redis.call('HSET', head, 'ended', ended) end
+  if refused then redis.call('HSET', head, 'refused', refused) end
 end
 
 -- Starts a life.
@@ -54,6 +57,12 @@ end
 local function expire_natively()
   redis.call('PEXPIRE', head, 2 * ttl + MARGIN)
   for n = 2, #ours do redis.call('PEXPIRE', ours[n], 2 * ttl + 2 * MARGIN) end
+end
+
+-- For a repeat that finds everything done. `WAIT` and `WAITAOF` wait for what their own
+-- connection wrote last, and another one may have done it: so this one writes, too.
+local function repeated()
+  redis.call('HSET', head, 'incarnation', redis.call('HGET', head, 'incarnation'))
 end
 
 -- Notes that the thread was written to, or read.

@@ -17,6 +17,17 @@ use crate::script::{CHANGE, Call};
 /// Changes under way at once.
 const AT_ONCE: usize = 64;
 
+/// How often a life of a namespace is begun anew that sweeps have refused.
+const ATTEMPTS: usize = 16;
+
+fn fresh_life() -> Result<[u8; 8]> {
+    let mut life = [0; 8];
+    getrandom::fill(&mut life).map_err(|e| {
+        Error::new(ErrorKind::Unavailable, "the system gives no randomness").source(e.to_string())
+    })?;
+    Ok(life)
+}
+
 fn expectation(expect: Expect) -> Bytes {
     match expect {
         Expect::Any => Bytes::new(),
@@ -33,11 +44,7 @@ impl Inner {
 
     async fn change(&self, change: &ItemChange) -> Result<Changed> {
         let namespace = &change.key().namespace;
-        let mut life = [0; 8];
-        getrandom::fill(&mut life).map_err(|e| {
-            Error::new(ErrorKind::Unavailable, "the system gives no randomness")
-                .source(e.to_string())
-        })?;
+        let (mut life, mut refused) = (fresh_life()?, 0);
         let space = self.names.space(namespace);
         let mut indexed = false;
         loop {
@@ -65,8 +72,12 @@ impl Inner {
                     self.enter(Index::Namespaces, &name, life).await?;
                     indexed = true;
                 }
+                // A sweep came between the index and this.
+                (b"refused", _) if refused < ATTEMPTS => {
+                    (life, refused, indexed) = (fresh_life()?, refused + 1, false);
+                }
                 (b"refused", _) => {
-                    let message = "the namespace's beginning was given up by a sweep; put it again";
+                    let message = "the namespace's beginning was given up by sweeps; put it again";
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
                 _ => return Err(unexpected()),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chunkpoint_core::backend::{CheckpointBackend, Durability};
 use chunkpoint_redis::{RedisBackend, RedisConfig};
 use chunkpoint_testkit::backend_suite::Fixture;
-use chunkpoint_testkit::services;
+use chunkpoint_testkit::services::{self, Redis};
 
 /// A prefix that no other test uses.
 #[derive(Debug, Clone)]
@@ -62,6 +62,25 @@ impl Place {
         keys.arg(format!("{}:*", self.prefix));
         keys.query_async(&mut connection).await.unwrap()
     }
+}
+
+/// A field of what a server says of itself.
+pub(crate) fn info(server: &Redis, section: &str, field: &str) -> String {
+    let text = server.command(&["info", section]).unwrap();
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {field}")).trim().into()
+}
+
+/// Waits until a replica has all of its primary.
+pub(crate) async fn linked(replica: &Redis) {
+    for _ in 0..600 {
+        if info(replica, "replication", "master_link_status") == "up" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the replica does not come");
 }
 
 #[async_trait::async_trait]

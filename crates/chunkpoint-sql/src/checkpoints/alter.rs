@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use chunkpoint_core::Result;
-use chunkpoint_core::backend::{Alter, Altered, Change, PackId, RecordRef};
+use chunkpoint_core::backend::{Alter, Altered, Change, RecordRef};
 
 use super::insert::condemn;
-use super::read::one_of;
+use super::read::these;
 use super::row::{REFERENCE, reference};
 use super::threads::Lock;
 use crate::backend::{Inner, transaction};
@@ -94,14 +94,12 @@ async fn states(
     life: i64,
     changes: &[(RecordRef, Change)],
 ) -> Result<HashMap<RecordRef, State>> {
-    let packs: Vec<PackId> = changes.iter().map(|(record, _)| record.pack).collect();
-    let (condition, packs) = one_of(tx.db().dialect(), &packs);
-    let template = format!(
-        "SELECT {REFERENCE}, c.hidden, c.pinned \
-         FROM {{checkpoints}} c WHERE c.life = ? AND c.condemned_ms IS NULL AND c.pack {condition}"
-    );
+    let records = changes.iter().map(|(record, _)| record);
+    let (condition, records) = these(tx.db().dialect(), records);
+    let template =
+        format!("SELECT {REFERENCE}, c.hidden, c.pinned FROM {{checkpoints}} c WHERE {condition}");
     let mut args = args![life];
-    args.extend(packs);
+    args.extend(records);
     let mut states = HashMap::new();
     for row in tx.rows(&template, args).await? {
         let record = reference(&row, 0)?;
@@ -119,11 +117,10 @@ async fn set(tx: &mut Tx, life: i64, what: &str, records: &[&RecordRef]) -> Resu
     if records.is_empty() {
         return Ok(());
     }
-    let packs: Vec<PackId> = records.iter().map(|record| record.pack).collect();
-    let (condition, packs) = one_of(tx.db().dialect(), &packs);
-    let template = format!("UPDATE {{checkpoints}} SET {what} WHERE life = ? AND pack {condition}");
+    let (condition, records) = these(tx.db().dialect(), records.iter().copied());
+    let template = format!("UPDATE {{checkpoints}} AS c SET {what} WHERE {condition}");
     let mut args = args![life];
-    args.extend(packs);
+    args.extend(records);
     tx.write(&template, args).await
 }
 
@@ -133,11 +130,7 @@ async fn remove(tx: &mut Tx, life: i64, records: &[&RecordRef], time_ms: u64) ->
         return Ok(());
     }
     let dialect = tx.db().dialect();
-    let packs: Vec<PackId> = records.iter().map(|record| record.pack).collect();
-    let (condition, packs) = one_of(dialect, &packs);
-    let template = condemn(dialect).replace("pack = ?", &format!("pack {condition}"));
-    let mut args = args![time_ms as i64, life];
-    args.extend(packs.clone());
+    let (template, args) = condemn(dialect, time_ms, life, records);
     tx.write(&template, args).await?;
     let (condition, keys) = among(dialect, records);
     let template = format!(

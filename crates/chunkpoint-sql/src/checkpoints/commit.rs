@@ -5,12 +5,14 @@
 //! function (`schema/postgres.sql`), so that they are one statement; what it answers is
 //! the same [`Outcome`].
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
-use chunkpoint_core::backend::{Base, Commit, Committed, Incarnation, PackId, RecordRef};
+use chunkpoint_core::backend::{Base, Commit, Committed, Incarnation, RecordRef};
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
 
 use super::insert::{COLUMNS, Prepared, Replaced, column_args, column_values, insert};
-use super::read::one_of;
+use super::read::these;
 use super::row::{REFERENCE, reference};
 use super::threads::{BEGINNINGS, Life, Lock, lock_number};
 use crate::backend::{Inner, retrying, transaction};
@@ -26,7 +28,7 @@ const FEW: usize = 4;
 /// What came of an attempt.
 enum Outcome {
     /// Stored, or known already.
-    Stored(Incarnation),
+    Stored(Committed),
     /// Not stored: a parent is not there.
     ParentGone(String),
     /// Not stored: the latest is another one.
@@ -51,7 +53,7 @@ impl Inner {
                 Dialect::Postgres => self.call_commit(&prepared, lock).await,
                 Dialect::MySql | Dialect::Sqlite if lock == Lock::Shared => {
                     match self.insert_commit(&prepared).await {
-                        Ok(Some(incarnation)) => Ok(Outcome::Stored(incarnation)),
+                        Ok(Some(committed)) => Ok(Outcome::Stored(committed)),
                         Ok(None) => self.run_commit(&prepared, lock).await,
                         Err(error) => Err(error),
                     }
@@ -68,12 +70,7 @@ impl Inner {
                 outcome => outcome?,
             };
             match outcome {
-                Outcome::Stored(incarnation) => {
-                    return Ok(Committed {
-                        incarnation,
-                        locator: 0,
-                    });
-                }
+                Outcome::Stored(committed) => return Ok(committed),
                 Outcome::ParentGone(message) => {
                     return Err(Error::new(ErrorKind::ParentGone, message));
                 }
@@ -96,14 +93,17 @@ impl Inner {
                 None => Found::default(),
                 Some((life, _)) => find(tx, life, prepared).await?,
             };
-            if let (true, Some((_, incarnation))) = (found.known, locked.life) {
-                return Ok(Outcome::Stored(incarnation));
+            if let (Some(locator), Some((_, incarnation))) = (found.known, locked.life) {
+                return Ok(Outcome::Stored(Committed {
+                    incarnation,
+                    locator,
+                }));
             }
             if let Base::Borrow { incarnation, from } = &commit.base {
                 if locked.life.is_none_or(|(_, there)| there != *incarnation) {
                     return Ok(Outcome::ParentGone("the thread was deleted".into()));
                 }
-                if let Some(gone) = from.iter().find(|from| !found.parents.contains(from)) {
+                if let Some(gone) = from.iter().find(|from| !found.parents.contains_key(from)) {
                     return Ok(Outcome::ParentGone(removed(&gone.key.id)));
                 }
             }
@@ -127,8 +127,16 @@ impl Inner {
                     return Ok(Outcome::ParentGone("the thread was deleted".into()));
                 }
             };
-            insert(tx, life, prepared, found.record).await?;
-            Ok(Outcome::Stored(incarnation))
+            let depth = match &commit.base {
+                Base::Borrow { from, .. } => from.first().and_then(|from| found.parents.get(from)),
+                Base::Root { .. } => None,
+            };
+            let depth = depth.map_or(0, |parent| parent + 1);
+            let locator = insert(tx, life, prepared, depth, found.record).await?;
+            Ok(Outcome::Stored(Committed {
+                incarnation,
+                locator,
+            }))
         })
     }
 
@@ -136,7 +144,7 @@ impl Inner {
     /// record with its chunks beside it, that borrows from few, and finds them there. It
     /// locks what it reads as the steps do. `None` if it is not so, and a duplicate's error
     /// if the record or the pack is there; then nothing was done.
-    async fn insert_commit(&self, prepared: &Prepared<'_>) -> Result<Option<Incarnation>> {
+    async fn insert_commit(&self, prepared: &Prepared<'_>) -> Result<Option<Committed>> {
         let commit = prepared.commit;
         let Base::Borrow { incarnation, from } = &commit.base else {
             return Ok(None);
@@ -145,15 +153,16 @@ impl Inner {
             return Ok(None);
         }
         let dialect = self.db.dialect();
-        let (current, one) = dialect.pick(("", ""), ("", ""), (", current", ", 1"));
-        let there = dialect.pick(
-            "condemned_ms IS NULL",
-            "condemned_ms IS NULL",
-            "current = 1",
-        );
+        let there = dialect.is_current();
+        // The answer carries it.
+        let depth = match from.first() {
+            Some(_) => (", depth", ", LAST_INSERT_ID(p0.depth + 1)"),
+            None => (", depth", ", 0"),
+        };
+        let (depth_column, depth) = dialect.pick(("", ""), ("", ""), depth);
         let mut template = format!(
-            "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) \
-             SELECT t.life, {}{one} FROM {{threads}} t",
+            "INSERT INTO {{checkpoints}} (life, {COLUMNS}{depth_column}) \
+             SELECT t.life, {}{depth} FROM {{threads}} t",
             column_values(dialect)
         );
         let mut args = column_args(prepared, commit.index.parent.clone(), false);
@@ -170,8 +179,12 @@ impl Inner {
         template.push_str(dialect.pick("", "", " LOCK IN SHARE MODE"));
         args.extend(Key::new(&commit.thread).indexed());
         args.push(incarnation.0.into());
-        let inserted = retrying!(self.db, self.db.change(&template, args.clone()).await)?;
-        Ok((inserted == 1).then_some(*incarnation))
+        let (inserted, locator) =
+            retrying!(self.db, self.db.noting(&template, args.clone()).await)?;
+        Ok((inserted == 1).then_some(Committed {
+            incarnation: *incarnation,
+            locator,
+        }))
     }
 
     /// The same, as one statement.
@@ -267,7 +280,10 @@ impl Inner {
 /// What the function of PostgreSQL answers: a number, the incarnation, and an id.
 fn outcome(row: &Row) -> Result<Outcome> {
     Ok(match row.int(0)? {
-        0 => Outcome::Stored(Incarnation(row.id8(1)?)),
+        0 => Outcome::Stored(Committed {
+            incarnation: Incarnation(row.id8(1)?),
+            locator: 0,
+        }),
         1 => Outcome::ParentGone("the thread was deleted".into()),
         2 => Outcome::ParentGone(removed(&row.text(2)?)),
         3 => Outcome::NotLatest(row.opt_text(2)?),
@@ -282,12 +298,12 @@ fn removed(id: &str) -> String {
 /// What is there already.
 #[derive(Default)]
 struct Found {
-    /// Whether the pack is.
-    known: bool,
+    /// The pack's locator, if it is.
+    known: Option<u64>,
     /// The record of this name.
     record: Option<Replaced>,
-    /// Those of the parents that are.
-    parents: Vec<RecordRef>,
+    /// Those of the parents that are, with their locators.
+    parents: HashMap<RecordRef, u64>,
     /// The latest record's id, where one is expected.
     latest: Option<String>,
 }
@@ -301,30 +317,35 @@ const LATEST: i64 = 3;
 /// Looks for all of it with one statement, a branch for each question.
 async fn find(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Found> {
     let commit = prepared.commit;
-    let select = |n: i64| format!("SELECT {n} AS branch, {REFERENCE}, c.parent_id, c.pinned");
+    let dialect = tx.db().dialect();
+    let (there, locator) = (dialect.is_current(), dialect.locator());
+    let select =
+        |n: i64| format!("SELECT {n} AS branch, {REFERENCE}, c.parent_id, c.pinned, {locator}");
     let from = "FROM {checkpoints} c WHERE c.life = ?";
     let mut template = format!(
-        "{} {from} AND c.pack = ? UNION ALL {} {from} AND c.condemned_ms IS NULL AND c.id = ? \
+        "{} {from} AND c.{} AND c.{} = ? UNION ALL {} {from} AND c.{there} AND c.id = ? \
          AND c.namespace = ? AND c.namespace_hash = ?",
         select(PACK),
+        // If it is not, it is that of the record.
+        dialect.is_condemned(),
+        dialect.condemned_pack(),
         select(RECORD)
     );
     let mut args = args![life, commit.pack.0, life, commit.key.id.clone()];
     args.extend(prepared.namespace.indexed());
     if let Base::Borrow { from: parents, .. } = &commit.base {
-        let packs: Vec<PackId> = parents.iter().map(|parent| parent.pack).collect();
-        let (condition, packs) = one_of(tx.db().dialect(), &packs);
+        let (condition, parents) = these(dialect, parents);
         template.push_str(&format!(
-            " UNION ALL {} {from} AND c.condemned_ms IS NULL AND c.pack {condition}",
+            " UNION ALL {} FROM {{checkpoints}} c WHERE {condition}",
             select(PARENT)
         ));
         args.extend(args![life]);
-        args.extend(packs);
+        args.extend(parents);
     }
     if commit.expect_latest.is_some() {
         let (condition, namespace) = super::in_namespace(&commit.key.namespace);
         template.push_str(&format!(
-            " UNION ALL SELECT * FROM ({} {from} AND c.condemned_ms IS NULL \
+            " UNION ALL SELECT * FROM ({} {from} AND c.{there} \
              AND c.hidden = FALSE AND {condition} ORDER BY c.id DESC LIMIT 1) l",
             select(LATEST)
         ));
@@ -334,11 +355,17 @@ async fn find(tx: &mut Tx, life: i64, prepared: &Prepared<'_>) -> Result<Found> 
     let mut found = Found::default();
     for row in tx.rows(&template, args).await? {
         let record = reference(&row, 1)?;
+        let locator = row.unsigned(7)?;
         match row.int(0)? {
-            PACK => found.known = true,
-            PARENT => found.parents.push(record),
+            PACK => found.known = Some(locator),
+            PARENT => {
+                found.parents.insert(record, locator);
+            }
             LATEST => found.latest = Some(record.key.id.to_string()),
             _ => {
+                if record.pack == prepared.commit.pack {
+                    found.known = Some(locator);
+                }
                 found.record = Some(Replaced {
                     pack: record.pack,
                     parent: row.opt_text(5)?,

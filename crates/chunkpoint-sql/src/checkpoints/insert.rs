@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use chunkpoint_core::Result;
-use chunkpoint_core::backend::{Commit, PackId};
+use chunkpoint_core::backend::{Commit, PackId, RecordRef};
 
 use super::metadata::{self, Columns};
 use super::pack::{Layout, Run, lay_out};
+use super::read::these;
 use super::threads::Life;
-use crate::db::Tx;
+use crate::db::{Statement, Tx};
 use crate::dialect::Dialect;
 use crate::names::Key;
 use crate::value::{Args, Value, args};
@@ -64,27 +65,31 @@ pub(super) struct Replaced {
     pub(super) pinned: bool,
 }
 
-/// Adds the rows of a commit, after condemning the record it replaces.
+/// Adds the rows of a commit, after condemning the record it replaces; gives its locator.
+/// Only MySQL's have a `depth`.
 pub(super) async fn insert(
     tx: &mut Tx,
     life: Life,
     prepared: &Prepared<'_>,
+    depth: u64,
     replaced: Option<Replaced>,
-) -> Result<()> {
+) -> Result<u64> {
     let commit = prepared.commit;
     let dialect = tx.db().dialect();
     let mut parent = commit.index.parent.clone();
     let mut pinned = false;
-    let (life, life_arg) = life.value();
-    if let Some(replaced) = replaced {
-        // It is there, so its life is known.
-        let mut args = args![commit.index.time_ms as i64];
-        args.extend(life_arg.clone());
-        args.push(replaced.pack.0.into());
-        tx.write(condemn(dialect), args).await?;
+    // What is replaced is there, so its life is known.
+    if let (Some(replaced), Life::Known(life)) = (replaced, life) {
+        let record = RecordRef {
+            key: commit.key.clone(),
+            pack: replaced.pack,
+        };
+        let (template, args) = condemn(dialect, commit.index.time_ms, life, &[&record]);
+        tx.write(&template, args).await?;
         parent = replaced.parent.map(Into::into);
         pinned = replaced.pinned;
     }
+    let (life, life_arg) = life.value();
     for runs in batches(&prepared.apart) {
         let groups = vec![format!("({life},?,?,?,?)"); runs.len()].join(",");
         let template = format!(
@@ -103,14 +108,23 @@ pub(super) async fn insert(
         }
         tx.write(&template, rows).await?;
     }
-    let (current, one) = dialect.pick(("", ""), ("", ""), (", current", ", 1"));
     let values = column_values(dialect);
+    let (depth_column, depth_value) = dialect.pick(("", ""), ("", ""), (", depth", ", ?"));
     let template = format!(
-        "INSERT INTO {{checkpoints}} (life, {COLUMNS}{current}) VALUES ({life}, {values}{one})"
+        "INSERT INTO {{checkpoints}} (life, {COLUMNS}{depth_column}) \
+         VALUES ({life}, {values}{depth_value})"
     );
     let mut args: Args = life_arg.into_iter().collect();
     args.extend(column_args(prepared, parent, pinned));
-    tx.write(&template, args).await
+    if dialect == Dialect::MySql {
+        args.extend(args![depth as i64]);
+    }
+    tx.write(&template, args).await?;
+    if dialect == Dialect::Sqlite {
+        let rows = tx.rows("SELECT last_insert_rowid()", args![]).await?;
+        return rows.first().map_or(Ok(0), |row| row.unsigned(0));
+    }
+    Ok(depth)
 }
 
 /// The columns of a commit, but its life.
@@ -173,11 +187,18 @@ fn batches(runs: &[Run]) -> Vec<&[Run]> {
     batches
 }
 
-/// The statement that condemns a pack, given the time, the life and the pack.
-pub(crate) fn condemn(dialect: Dialect) -> &'static str {
-    dialect.pick(
-        "UPDATE {checkpoints} SET condemned_ms = ? WHERE life = ? AND pack = ?",
-        "UPDATE {checkpoints} SET condemned_ms = ? WHERE life = ? AND pack = ?",
-        "UPDATE {checkpoints} SET condemned_ms = ?, current = NULL WHERE life = ? AND pack = ?",
-    )
+/// The statement that condemns the packs of records.
+pub(super) fn condemn(
+    dialect: Dialect,
+    time_ms: u64,
+    life: i64,
+    records: &[&RecordRef],
+) -> Statement {
+    let (condition, records) = these(dialect, records.iter().copied());
+    let condemned = dialect.pick("", "", ", condemned = pack");
+    let template =
+        format!("UPDATE {{checkpoints}} AS c SET condemned_ms = ?{condemned} WHERE {condition}");
+    let mut args = args![time_ms as i64, life];
+    args.extend(records);
+    (template, args)
 }

@@ -55,7 +55,8 @@ impl Cursor {
         let columns = columns(dialect, self.query.detail);
         let select = dialect.select_long();
         let mut template = format!(
-            "{select} {columns} FROM {{checkpoints}} c WHERE c.life = {LIFE} AND c.condemned_ms IS NULL"
+            "{select} {columns} FROM {{checkpoints}} c WHERE c.life = {LIFE} AND c.{}",
+            dialect.is_current()
         );
         let mut args: Args = self.thread.indexed().into();
         if !self.query.hidden {
@@ -189,10 +190,11 @@ impl Inner {
             args.extend(args![after.head.clone(), after.head, after.rest]);
         }
         if !query.all {
-            template.push_str(
-                " AND EXISTS (SELECT 1 FROM {checkpoints} c WHERE c.life = t.life \
-                 AND c.condemned_ms IS NULL AND c.hidden = FALSE)",
-            );
+            template.push_str(&format!(
+                " AND EXISTS (SELECT 1 FROM {{checkpoints}} c WHERE c.life = t.life \
+                 AND c.{} AND c.hidden = FALSE)",
+                self.db.dialect().is_current()
+            ));
         }
         template.push_str(" ORDER BY t.thread, t.thread_rest LIMIT ?");
         args.extend(args![i64::try_from(query.limit).unwrap_or(i64::MAX)]);

@@ -1,6 +1,7 @@
 //! The checkpoints' side of a backend.
 
 mod alter;
+mod chunks;
 mod commit;
 mod ended;
 mod insert;

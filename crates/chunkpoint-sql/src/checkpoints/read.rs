@@ -1,25 +1,21 @@
-//! Reading records by name, and chunks.
+//! Reading records by name.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chunkpoint_core::Result;
-use chunkpoint_core::backend::{ChunkName, Detail, Incarnation, PackId, Pick, RecordRow};
+use chunkpoint_core::backend::{Detail, Incarnation, PackId, Pick, RecordRef, RecordRow};
 
+use super::in_namespace;
 use super::row::{columns, record};
-use super::{in_namespace, pack};
 use crate::backend::Inner;
 use crate::db::{Db, Statement, Tx};
 use crate::dialect::Dialect;
 use crate::names::Key;
-use crate::value::{Args, Row, Value, args};
+use crate::value::{Args, Row, Value};
 
 /// Records that one statement reads, each by a branch of its own.
 const PICKS: usize = 32;
-
-/// Chunks that one statement reads.
-const CHUNKS: usize = 1024;
 
 /// The life of a thread, from its name.
 pub(crate) const LIFE: &str =
@@ -64,60 +60,28 @@ impl Inner {
             .map(|row| row.id8(0).map(Incarnation))
             .transpose()
     }
-
-    pub(crate) async fn chunks(
-        &self,
-        thread: &str,
-        incarnation: Incarnation,
-        names: &[ChunkName],
-    ) -> Result<Vec<Option<Bytes>>> {
-        let thread = Key::new(thread);
-        let wanted: BTreeSet<(PackId, u32)> =
-            names.iter().map(|name| (name.pack, name.ordinal)).collect();
-        let wanted: Vec<_> = wanted.into_iter().collect();
-        let mut found = HashMap::with_capacity(wanted.len());
-        for wanted in wanted.chunks(CHUNKS) {
-            let (template, args) = runs_of(self.db.dialect(), &thread, incarnation, wanted);
-            for row in self.db.rows(&template, args).await? {
-                let pack = PackId(row.id8(0)?);
-                for (ordinal, chunk) in pack::chunks(&row.bytes(1)?, &row.bytes(2)?)? {
-                    if wanted.binary_search(&(pack, ordinal)).is_ok() {
-                        found.insert((pack, ordinal), chunk);
-                    }
-                }
-            }
-        }
-        let chunk = |name: &ChunkName| found.get(&(name.pack, name.ordinal)).cloned();
-        Ok(names.iter().map(chunk).collect())
-    }
 }
 
 /// What loading a thread reads, as the statements of a thread that cannot be: its latest
-/// record, and one chunk or several.
+/// record, and chunks.
 pub(crate) fn hot(db: &Db) -> Vec<(String, Args)> {
     let nobody = Key::new("");
     let latest = Pick::Latest {
         namespace: "".into(),
     };
-    let of_chunks = |count: u32| {
-        let wanted: Vec<_> = (0..count).map(|n| (PackId([0; 8]), n)).collect();
-        runs_of(db.dialect(), &nobody, Incarnation([0; 8]), &wanted)
-    };
-    let mut hot = vec![
+    vec![
         branches(db, &nobody, &[latest], Detail::Writes),
-        of_chunks(1),
-    ];
-    if db.dialect() == Dialect::MySql {
-        // Another statement there.
-        hot.push(of_chunks(2));
-    }
-    hot
+        super::chunks::hot(db.dialect()),
+    ]
 }
 
-/// One branch for each pick; the first column is its number.
+/// One branch for each pick; the first column is its number. A branch among others has to be
+/// a table of its own, for its order and limit; as it has a BLOB, MySQL would make a file for
+/// it, so a pick alone, which nearly every call is, is none.
 fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, Args) {
     let columns = columns(db.dialect(), detail);
     let (mut template, mut args) = (String::new(), Vec::new());
+    let is_one = picks.len() == 1;
     for (n, pick) in picks.iter().enumerate() {
         // What holds for the first branch holds for all.
         let select = if n == 0 {
@@ -132,9 +96,15 @@ fn branches(db: &Db, thread: &Key, picks: &[Pick], detail: Detail) -> (String, A
             Pick::At(key) => (&key.namespace, "AND c.id = ?"),
         };
         let (condition, namespace) = in_namespace(namespace);
+        let (begin, end) = if is_one {
+            (String::new(), String::new())
+        } else {
+            ("* FROM (SELECT ".to_owned(), format!(") p{n} "))
+        };
         template.push_str(&format!(
-            "{select} * FROM (SELECT {n} AS pick, {columns} FROM {{checkpoints}} c \
-             WHERE c.life = {LIFE} AND c.condemned_ms IS NULL AND {condition} {rest}) p{n} "
+            "{select} {begin}{n} AS pick, {columns} FROM {{checkpoints}} c \
+             WHERE c.life = {LIFE} AND c.{} AND {condition} {rest}{end}",
+            db.dialect().is_current()
         ));
         args.extend(thread.indexed());
         args.extend(namespace);
@@ -155,94 +125,44 @@ async fn sort_in(db: &Db, found: &mut [Option<RecordRow>], rows: Vec<Row>) -> Re
     Ok(())
 }
 
-/// The rows that have these chunks: pack, directory, chunks. Of packs in rows of their own,
-/// only those rows that have a wanted ordinal: each time, the last that begins at or
-/// before it.
-fn runs_of(
-    dialect: Dialect,
-    thread: &Key,
-    incarnation: Incarnation,
-    wanted: &[(PackId, u32)],
-) -> (String, Args) {
-    let life = "(SELECT t.life FROM {threads} t WHERE t.thread = ? AND t.thread_hash = ? \
-                AND t.incarnation = ?)";
-    let life_args = || {
-        let [head, hash] = thread.indexed();
-        [head, hash, incarnation.0.into()]
-    };
-    let mut packs: Vec<PackId> = wanted.iter().map(|(pack, _)| *pack).collect();
-    // As many places in a statement as there are for chunks, or one array.
-    if dialect != Dialect::MySql {
-        packs.dedup();
-    }
-    let (in_packs, packs) = one_of(dialect, &packs);
-    let (wanted, wanted_args) = table_of(dialect, wanted);
-    let template = format!(
-        "SELECT c.pack, c.directory, c.chunks FROM {{checkpoints}} c \
-         WHERE c.life = {life} AND c.pack {in_packs} AND c.directory IS NOT NULL \
-         UNION ALL \
-         SELECT s.pack, s.directory, s.chunks FROM \
-         (SELECT DISTINCT w.pack, (SELECT MAX(b.first) FROM {{chunks}} b WHERE b.life = {life} \
-         AND b.pack = w.pack AND b.first <= w.ordinal) AS first FROM {wanted}) f \
-         JOIN {{chunks}} s ON s.life = {life} AND s.pack = f.pack AND s.first = f.first"
-    );
-    let mut args: Args = life_args().into();
-    args.extend(packs);
-    args.extend(life_args());
-    args.extend(wanted_args);
-    args.extend(life_args());
-    (template, args)
-}
-
 /// A condition that a pack is one of these.
 pub(crate) fn one_of(dialect: Dialect, packs: &[PackId]) -> (String, Args) {
     let bytes = packs.iter().map(|pack| Bytes::copy_from_slice(&pack.0));
     match dialect {
         Dialect::Postgres => ("= ANY(?)".into(), vec![Value::Blobs(bytes.collect())]),
-        Dialect::Sqlite | Dialect::MySql => {
-            let mut args: Args = bytes.map(Value::from).collect();
-            let padded = dialect.padded(args.len());
-            if let Some(last) = args.last().cloned() {
-                args.resize(padded, last);
-            }
-            (format!("IN ({})", vec!["?"; args.len()].join(",")), args)
-        }
+        Dialect::Sqlite | Dialect::MySql => in_list(dialect, bytes.map(Value::from).collect()),
     }
 }
 
-/// A table `w` of packs and ordinals.
-fn table_of(dialect: Dialect, wanted: &[(PackId, u32)]) -> (String, Args) {
-    let packs = wanted
-        .iter()
-        .map(|(pack, _)| Bytes::copy_from_slice(&pack.0));
-    let ordinals = wanted.iter().map(|(_, ordinal)| i64::from(*ordinal));
-    if dialect == Dialect::Postgres {
-        let args = vec![
-            Value::Blobs(packs.collect()),
-            Value::Ints(ordinals.collect()),
-        ];
-        return ("unnest(?, ?) AS w(pack, ordinal)".into(), args);
+/// A condition that something is one of these values, where there are no arrays.
+fn in_list(dialect: Dialect, mut args: Args) -> (String, Args) {
+    let padded = dialect.padded(args.len());
+    if let Some(last) = args.last().cloned() {
+        args.resize(padded, last);
     }
-    let mut args: Args = packs
-        .zip(ordinals)
-        .flat_map(|(pack, ordinal)| args![pack, ordinal])
-        .collect();
-    let padded = dialect.padded(wanted.len());
-    while let Some(last) = args
-        .len()
-        .checked_sub(2)
-        .filter(|_| args.len() < 2 * padded)
-    {
-        args.extend_from_within(last..);
-    }
-    let table = match dialect {
-        Dialect::Sqlite => format!(
-            "(SELECT column1 AS pack, column2 AS ordinal FROM (VALUES {})) w",
-            crate::dialect::groups(padded, 2)
-        ),
-        _ => format!("({}) w", crate::dialect::pairs(padded)),
+    (format!("IN ({})", vec!["?"; args.len()].join(",")), args)
+}
+
+/// A condition that `c` is one of these records, not condemned. Its first parameter is the
+/// life; the others are given.
+pub(crate) fn these<'a>(
+    dialect: Dialect,
+    records: impl IntoIterator<Item = &'a RecordRef>,
+) -> (String, Args) {
+    let (ids, packs): (Vec<_>, Vec<PackId>) = records
+        .into_iter()
+        .map(|record| (record.key.id.clone(), record.pack))
+        .unzip();
+    let (in_packs, packs) = one_of(dialect, &packs);
+    let (in_ids, mut args) = if dialect == Dialect::Postgres {
+        ("= ANY(?)".to_owned(), vec![Value::Texts(ids)])
+    } else {
+        in_list(dialect, ids.into_iter().map(Value::from).collect())
     };
-    (table, args)
+    args.extend(packs);
+    let current = dialect.is_current();
+    let condition = format!("c.life = ? AND c.{current} AND c.id {in_ids} AND c.pack {in_packs}");
+    (condition, args)
 }
 
 /// A life and its incarnation, of a thread that has one.

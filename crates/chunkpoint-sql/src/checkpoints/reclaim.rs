@@ -77,12 +77,15 @@ impl Inner {
         life: i64,
         before_ms: i64,
     ) -> Result<()> {
-        let orphans = "SELECT DISTINCT w.namespace, w.namespace_hash, w.id FROM {writes} w \
-             WHERE w.life = ? AND w.time_ms <= ? AND NOT EXISTS (SELECT 1 FROM {checkpoints} c \
-             WHERE c.life = w.life AND c.condemned_ms IS NULL AND c.id = w.id \
-             AND c.namespace = w.namespace AND c.namespace_hash = w.namespace_hash) LIMIT ?";
+        let orphans = format!(
+            "SELECT DISTINCT w.namespace, w.namespace_hash, w.id FROM {{writes}} w \
+             WHERE w.life = ? AND w.time_ms <= ? AND NOT EXISTS (SELECT 1 FROM {{checkpoints}} c \
+             WHERE c.life = w.life AND c.{} AND c.id = w.id \
+             AND c.namespace = w.namespace AND c.namespace_hash = w.namespace_hash) LIMIT ?",
+            self.db.dialect().is_current()
+        );
         loop {
-            let some = self.db.rows(orphans, args![life, before_ms, ROWS]).await?;
+            let some = self.db.rows(&orphans, args![life, before_ms, ROWS]).await?;
             if some.is_empty() {
                 return Ok(());
             }
@@ -92,7 +95,7 @@ impl Inner {
                 if locked.life != Some((life, incarnation)) {
                     return Ok(());
                 }
-                for row in tx.rows(orphans, args![life, before_ms, ROWS]).await? {
+                for row in tx.rows(&orphans, args![life, before_ms, ROWS]).await? {
                     drop_orphan(tx, life, before_ms, &row).await?;
                 }
                 Ok(())
@@ -106,16 +109,19 @@ async fn condemned(tx: &mut Tx, query: &ListCondemned) -> Result<Option<Condemne
     let Some((life, incarnation)) = life_of(tx, &thread, "").await? else {
         return Ok(None);
     };
-    let mut template = "SELECT c.pack, c.directory FROM {checkpoints} c WHERE c.life = ? \
-         AND c.condemned_ms IS NOT NULL AND c.condemned_ms <= ? AND c.chunk_count > 0"
-        .to_owned();
+    let dialect = tx.db().dialect();
+    let (is_condemned, pack) = (dialect.is_condemned(), dialect.condemned_pack());
+    let mut template = format!(
+        "SELECT c.pack, c.directory FROM {{checkpoints}} c WHERE c.life = ? \
+         AND c.{is_condemned} AND c.condemned_ms <= ? AND c.chunk_count > 0"
+    );
     let before_ms = i64::try_from(query.before_ms).unwrap_or(i64::MAX);
     let mut args = args![life, before_ms];
     if let Some(after) = query.after {
-        template.push_str(" AND c.pack > ?");
+        template.push_str(&format!(" AND c.{pack} > ?"));
         args.push(after.0.into());
     }
-    template.push_str(" ORDER BY c.pack LIMIT ?");
+    template.push_str(&format!(" ORDER BY c.{pack} LIMIT ?"));
     args.push(i64::try_from(query.limit).unwrap_or(i64::MAX).into());
     let mut packs = Vec::new();
     let mut apart = Vec::new();
@@ -179,15 +185,17 @@ async fn free(tx: &mut Tx, life: i64, before_ms: i64, dead: &[(PackId, Vec<u32>)
     let dialect = tx.db().dialect();
     let packs: Vec<PackId> = dead.iter().map(|(pack, _)| *pack).collect();
     let (condition, in_packs) = one_of(dialect, &packs);
+    let (is_condemned, pack_column) = (dialect.is_condemned(), dialect.condemned_pack());
     // Two that free the same pack at once must not both write what they read.
     let lock = dialect.pick("", " FOR UPDATE", " FOR UPDATE");
     let template = format!(
         "SELECT c.pack, c.chunk_count, c.directory, c.chunks FROM {{checkpoints}} c \
-         WHERE c.life = ? AND c.condemned_ms IS NOT NULL AND c.condemned_ms <= ? \
-         AND c.pack {condition} ORDER BY c.pack{lock}"
+         WHERE c.life = ? AND c.{is_condemned} AND c.condemned_ms <= ? \
+         AND c.{pack_column} {condition} ORDER BY c.{pack_column}{lock}"
     );
     let mut args = args![life, before_ms];
     args.extend(in_packs);
+    let of_pack = format!("WHERE life = ? AND {pack_column} = ? AND {is_condemned}");
     let mut freed = 0;
     for row in tx.rows(&template, args).await? {
         let pack = PackId(row.id8(0)?);
@@ -198,10 +206,10 @@ async fn free(tx: &mut Tx, life: i64, before_ms: i64, dead: &[(PackId, Vec<u32>)
                 let left = without(&directory, &chunks, &named)?;
                 if let Some((left, bytes)) = &left {
                     freed += bytes;
-                    let template = "UPDATE {checkpoints} SET directory = ?, chunks = ? \
-                         WHERE life = ? AND pack = ?";
+                    let template =
+                        format!("UPDATE {{checkpoints}} SET directory = ?, chunks = ? {of_pack}");
                     let row = args![left.directory.clone(), left.chunks.clone(), life, pack.0];
-                    tx.run(template, row).await?;
+                    tx.run(&template, row).await?;
                 }
                 left.map(|(left, bytes)| Ok((entries(&left.directory)?.len(), bytes)))
                     .transpose()?
@@ -215,15 +223,16 @@ async fn free(tx: &mut Tx, life: i64, before_ms: i64, dead: &[(PackId, Vec<u32>)
         match left {
             None => {}
             Some((0, _)) => {
-                let template = "DELETE FROM {checkpoints} WHERE life = ? AND pack = ?";
-                tx.run(template, args![life, pack.0]).await?;
+                let template = format!("DELETE FROM {{checkpoints}} {of_pack}");
+                tx.run(&template, args![life, pack.0]).await?;
             }
             Some((count, bytes)) => {
-                let template = "UPDATE {checkpoints} SET chunk_count = ?, \
-                     pack_bytes = CASE WHEN pack_bytes > ? THEN pack_bytes - ? ELSE 0 END \
-                     WHERE life = ? AND pack = ?";
+                let template = format!(
+                    "UPDATE {{checkpoints}} SET chunk_count = ?, \
+                     pack_bytes = CASE WHEN pack_bytes > ? THEN pack_bytes - ? ELSE 0 END {of_pack}"
+                );
                 let bytes = bytes as i64;
-                tx.run(template, args![count as i64, bytes, bytes, life, pack.0])
+                tx.run(&template, args![count as i64, bytes, bytes, life, pack.0])
                     .await?;
             }
         }
@@ -286,8 +295,10 @@ async fn free_apart(
 
 /// Removes rows of condemned packs that have no chunks; gives how many.
 async fn forget(tx: &mut Tx, life: i64, before_ms: i64) -> Result<u64> {
-    let some = "life = ? AND condemned_ms IS NOT NULL AND condemned_ms <= ? \
-         AND chunk_count = 0";
+    let some = format!(
+        "life = ? AND {} AND condemned_ms <= ? AND chunk_count = 0",
+        tx.db().dialect().is_condemned()
+    );
     let template = match tx.db().dialect() {
         Dialect::MySql => format!("DELETE FROM {{checkpoints}} WHERE {some} LIMIT ?"),
         Dialect::Sqlite => format!(

@@ -29,8 +29,9 @@ pub(crate) fn columns(dialect: Dialect, detail: Detail) -> String {
     };
     format!(
         "(SELECT i.incarnation FROM {{threads}} i WHERE i.life = c.life) AS incarnation, \
-         {REFERENCE}, c.hidden, c.pinned, c.parent_id, \
-         c.time_ms, c.run_id, c.delta, c.pack_bytes, {body} AS body, {writes} AS writes"
+         {REFERENCE}, {} AS locator, c.hidden, c.pinned, c.parent_id, \
+         c.time_ms, c.run_id, c.delta, c.pack_bytes, {body} AS body, {writes} AS writes",
+        dialect.locator()
     )
 }
 
@@ -49,6 +50,12 @@ impl Dialect {
              WHERE w.life = c.life AND w.namespace = c.namespace \
              AND w.namespace_hash = c.namespace_hash AND w.id = c.id)",
         )
+    }
+
+    /// Where the row of a checkpoint `c` lies: the engine's *locator*. PostgreSQL has no use
+    /// for one.
+    pub(super) fn locator(self) -> &'static str {
+        self.pick("c.seq", "0::bigint", "c.depth")
     }
 
     fn no_writes(self) -> &'static str {
@@ -78,7 +85,7 @@ pub(crate) fn reference(row: &Row, first: usize) -> Result<RecordRef> {
 /// are too many for MySQL to gather, they are read by a query of their own.
 pub(crate) async fn record(db: &Db, row: &Row, first: usize) -> Result<RecordRow> {
     let mut record = all_but_writes(row, first)?;
-    let column = first + 13;
+    let column = first + 14;
     let calls = if db.dialect() == Dialect::MySql && row.opt_text(column)?.as_deref() == Some("-") {
         calls(db, &record).await?
     } else {
@@ -89,13 +96,17 @@ pub(crate) async fn record(db: &Db, row: &Row, first: usize) -> Result<RecordRow
     Ok(record)
 }
 
-/// The calls of writes for a record.
+/// The calls of writes for a record, in MySQL.
 async fn calls(db: &Db, record: &RecordRow) -> Result<Vec<Bytes>> {
     let template = "SELECT w.writes FROM {checkpoints} c JOIN {threads} t ON t.life = c.life \
          JOIN {writes} w ON w.life = c.life AND w.namespace = c.namespace \
          AND w.namespace_hash = c.namespace_hash AND w.id = c.id \
-         WHERE t.incarnation = ? AND c.pack = ? ORDER BY w.seq";
-    let args = args![record.incarnation.0, record.record.pack.0];
+         WHERE t.incarnation = ? AND c.depth = ? AND c.pack = ? ORDER BY w.seq";
+    let args = args![
+        record.incarnation.0,
+        record.locator as i64,
+        record.record.pack.0
+    ];
     let rows = db.rows(template, args).await?;
     rows.iter().map(|row| row.bytes(0)).collect()
 }
@@ -105,17 +116,17 @@ fn all_but_writes(row: &Row, first: usize) -> Result<RecordRow> {
     Ok(RecordRow {
         incarnation: Incarnation(row.id8(first)?),
         record: reference(row, first + 1)?,
-        locator: 0,
-        hidden: row.bool(first + 5)?,
-        pinned: row.bool(first + 6)?,
+        locator: row.unsigned(first + 5)?,
+        hidden: row.bool(first + 6)?,
+        pinned: row.bool(first + 7)?,
         index: RecordIndex {
-            parent: opt_arc(7)?,
-            time_ms: row.unsigned(first + 8)?,
-            run_id: opt_arc(9)?,
-            delta: row.bool(first + 10)?,
-            pack_bytes: row.unsigned(first + 11)?,
+            parent: opt_arc(8)?,
+            time_ms: row.unsigned(first + 9)?,
+            run_id: opt_arc(10)?,
+            delta: row.bool(first + 11)?,
+            pack_bytes: row.unsigned(first + 12)?,
         },
-        body: row.opt_bytes(first + 12)?.unwrap_or_else(Bytes::new),
+        body: row.opt_bytes(first + 13)?.unwrap_or_else(Bytes::new),
         writes: Vec::new(),
     })
 }

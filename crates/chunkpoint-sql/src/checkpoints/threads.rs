@@ -224,15 +224,14 @@ impl Inner {
                 let message = format!("thread {} exists", quote(target));
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
-            for (table, columns) in [
-                (
-                    "{checkpoints}",
-                    self.db.dialect().pick(COPIED, COPIED, COPIED_MYSQL),
-                ),
-                ("{chunks}", "pack, first, directory, chunks"),
+            let more = self.db.dialect().pick("", "", ", depth, condemned");
+            for (table, columns, more) in [
+                ("{checkpoints}", COPIED, more),
+                ("{chunks}", "pack, first, directory, chunks", ""),
                 (
                     "{writes}",
                     "namespace, namespace_hash, id, write_id, time_ms, writes",
+                    "",
                 ),
             ] {
                 let order = if table == "{writes}" {
@@ -241,8 +240,8 @@ impl Inner {
                     ""
                 };
                 let template = format!(
-                    "INSERT INTO {table} (life, {columns}) \
-                     SELECT ?, {columns} FROM {table} WHERE life = ?{order}"
+                    "INSERT INTO {table} (life, {columns}{more}) \
+                     SELECT ?, {columns}{more} FROM {table} WHERE life = ?{order}"
                 );
                 tx.write(&template, args![life, from]).await?;
             }
@@ -251,10 +250,7 @@ impl Inner {
     }
 }
 
-/// All columns of a checkpoint but its life.
+/// All columns of a checkpoint that every database has, but its life.
 const COPIED: &str = "pack, namespace, namespace_rest, namespace_hash, id, parent_id, run_id, \
      source, step, time_ms, condemned_ms, hidden, pinned, delta, pack_bytes, chunk_count, \
      metadata, directory, chunks, body";
-const COPIED_MYSQL: &str = "pack, namespace, namespace_rest, namespace_hash, id, parent_id, \
-     run_id, source, step, time_ms, condemned_ms, current, hidden, pinned, delta, pack_bytes, \
-     chunk_count, metadata, directory, chunks, body";

@@ -31,7 +31,8 @@ pub(crate) trait Driver: Database + sqlx::database::HasStatementCache {
     fn row(row: Self::Row) -> Row;
     /// How many rows a statement changed.
     fn changed(result: &Self::QueryResult) -> u64;
-    /// The *last inserted id* of MySQL, which a statement can set; else 0.
+    /// The *last inserted id* of MySQL, which a statement can set; of SQLite the number of
+    /// the row that was inserted last; else 0.
     fn noted(_: &Self::QueryResult) -> u64 {
         0
     }
@@ -59,6 +60,10 @@ impl Driver for sqlx::Sqlite {
 
     fn changed(result: &Self::QueryResult) -> u64 {
         result.rows_affected()
+    }
+
+    fn noted(result: &Self::QueryResult) -> u64 {
+        u64::try_from(result.last_insert_rowid()).unwrap_or(0)
     }
 }
 

@@ -148,7 +148,7 @@ impl Db {
     }
 
     /// As [`change`](Self::change), and tells the *last inserted id* as well, which a
-    /// statement of MySQL can set.
+    /// statement of MySQL can set; of SQLite, the number of the last row.
     pub(crate) async fn noting(&self, template: &str, args: Args) -> Result<(u64, u64)> {
         let text = self.text_of(template, &args);
         with_leases!(&self.pools, writer, leases => {

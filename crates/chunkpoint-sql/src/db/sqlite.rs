@@ -47,7 +47,9 @@ pub(crate) async fn connect(config: &SqlConfig) -> Result<(Pools, How, Facts)> {
             .map_err(failed)
     };
     // The writer first: it makes the file.
-    let writer = Leases::new(pool(1, options.clone()).await?, true);
+    let writer = pool(1, options.clone()).await?;
+    check_encoding(&writer).await?;
+    let writer = Leases::new(writer, true);
     let readers = if in_memory {
         writer.clone()
     } else {
@@ -73,6 +75,7 @@ pub(crate) fn on(pool: SqlitePool) -> Pools {
 
 /// What the connections of a pool promise.
 pub(crate) async fn facts(pool: &SqlitePool) -> Result<Facts> {
+    check_encoding(pool).await?;
     let failed = |error| from_sqlx(Dialect::Sqlite, Stage::Before, error);
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
         .fetch_one(pool)
@@ -84,6 +87,19 @@ pub(crate) async fn facts(pool: &SqlitePool) -> Result<Facts> {
         _ => Durability::Disk,
     };
     Ok(facts_of(gives, format!("synchronous={synchronous}")))
+}
+
+/// Refuses UTF-16, in which texts are ordered by other bytes than the engine's ids.
+async fn check_encoding(pool: &SqlitePool) -> Result<()> {
+    let encoding: String = sqlx::query_scalar("PRAGMA encoding")
+        .fetch_one(pool)
+        .await
+        .map_err(|error| from_sqlx(Dialect::Sqlite, Stage::Before, error))?;
+    if encoding == "UTF-8" {
+        return Ok(());
+    }
+    let message = format!("the database's encoding is {encoding}, and has to be UTF-8");
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 fn facts_of(gives: Durability, because: String) -> Facts {
@@ -114,6 +130,24 @@ fn synchronous(durability: Durability) -> Result<SqliteSynchronous> {
 mod tests {
     use super::*;
     use sqlx::Row as _;
+
+    /// Bytes would be in another order.
+    #[tokio::test]
+    async fn utf_16_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db").display().to_string();
+        let options = SqliteConnectOptions::new().filename(&path);
+        let pool = SqlitePool::connect_with(options.create_if_missing(true)).await;
+        let pool = pool.unwrap();
+        let made = sqlx::raw_sql("PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (a)");
+        made.execute(&pool).await.unwrap();
+        let error = facts(&pool).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        pool.close().await;
+        let config = SqlConfig::new(format!("sqlite://{path}"));
+        let error = connect(&config).await.err().unwrap();
+        assert!(error.message().contains("UTF-16le"), "{error}");
+    }
 
     /// The connection that writes syncs as the setting says, and so does each that reads.
     #[tokio::test]

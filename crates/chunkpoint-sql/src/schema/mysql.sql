@@ -14,6 +14,8 @@ CREATE TABLE IF NOT EXISTS {ended} (
 
 CREATE TABLE IF NOT EXISTS {checkpoints} (
     life BIGINT NOT NULL,
+    -- One more than its first parent's.
+    depth INT NOT NULL,
     pack BINARY(8) NOT NULL,
     namespace VARBINARY(512) NOT NULL,
     namespace_rest BLOB NOT NULL,
@@ -25,8 +27,9 @@ CREATE TABLE IF NOT EXISTS {checkpoints} (
     step BIGINT,
     time_ms BIGINT NOT NULL,
     condemned_ms BIGINT,
-    -- 1, or NULL once condemned: a unique key lets NULLs be.
-    current TINYINT,
+    -- Empty, or the pack once condemned: so one key has the current records by name, and
+    -- the condemned packs.
+    condemned VARBINARY(8) NOT NULL DEFAULT '',
     hidden TINYINT NOT NULL,
     pinned TINYINT NOT NULL,
     delta TINYINT NOT NULL,
@@ -37,12 +40,11 @@ CREATE TABLE IF NOT EXISTS {checkpoints} (
     chunks LONGBLOB,
     body LONGBLOB NOT NULL,
     -- A thread's rows lie in the order they came in, not in that of random pack ids. A
-    -- number that counts up would do, too, but every INSERT ... SELECT locks it.
-    PRIMARY KEY (life, time_ms, pack),
-    UNIQUE KEY pack (life, pack),
-    UNIQUE KEY current (life, id, namespace, namespace_hash, current),
-    KEY child (life, namespace, namespace_hash, id),
-    KEY condemned (life, condemned_ms)
+    -- number that counts up would do, too, but every INSERT ... SELECT locks it; the time
+    -- would not: two of a millisecond come in any order, and pages are split half full.
+    PRIMARY KEY (life, depth, pack),
+    UNIQUE KEY current (life, condemned, id, namespace, namespace_hash),
+    KEY child (life, namespace, namespace_hash, id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
 CREATE TABLE IF NOT EXISTS {chunks} (
@@ -76,4 +78,4 @@ SELECT CAST(CONCAT(t.thread, t.thread_rest) AS CHAR CHARACTER SET utf8mb4) AS th
        c.step, FROM_UNIXTIME(c.time_ms / 1000.0) AS time,
        c.hidden, c.pinned, c.pack_bytes, c.metadata
 FROM {checkpoints} c JOIN {threads} t ON t.life = c.life
-WHERE c.condemned_ms IS NULL;
+WHERE c.condemned = '';

@@ -14,6 +14,8 @@ CREATE TABLE {ended} (
 ) STRICT;
 
 CREATE TABLE {checkpoints} (
+    -- Where the row lies: without a name, VACUUM would change it.
+    seq INTEGER PRIMARY KEY,
     life INTEGER NOT NULL,
     pack BLOB NOT NULL,
     namespace TEXT NOT NULL,
@@ -35,7 +37,7 @@ CREATE TABLE {checkpoints} (
     directory BLOB,
     chunks BLOB,
     body BLOB NOT NULL,
-    PRIMARY KEY (life, pack)
+    UNIQUE (life, pack)
 ) STRICT;
 CREATE UNIQUE INDEX {#checkpoints_current}
     ON {checkpoints} (life, id, namespace, namespace_hash) WHERE condemned_ms IS NULL;

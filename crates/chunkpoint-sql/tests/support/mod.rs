@@ -105,24 +105,31 @@ impl Place {
 
     /// Runs a statement past the backend; `{name}` is the table of that name.
     pub(crate) async fn execute(&self, statement: &str) {
-        let text = AssertSqlSafe(self.fill(statement));
+        let text = self.fill(statement);
+        let safe = || AssertSqlSafe(text.clone());
         match self {
             Self::InMemory => panic!("nobody else reaches a database in memory"),
             Self::Sqlite(_) => {
                 let pool = sqlx::SqlitePool::connect(&self.config().url).await.unwrap();
-                sqlx::raw_sql(text).execute(&pool).await.unwrap();
+                sqlx::raw_sql(safe()).execute(&pool).await.unwrap();
                 pool.close().await;
             }
             Self::Postgres { url, .. } => {
                 let options = PgConnectOptions::from_str(url).unwrap();
                 let options = options.extra_float_digits(None);
                 let pool = sqlx::PgPool::connect_with(options).await.unwrap();
-                sqlx::raw_sql(text).execute(&pool).await.unwrap();
+                let mut tries = 0;
+                while let Err(error) = sqlx::raw_sql(safe()).execute(&pool).await {
+                    deadlocked(&error, "40P01", &mut tries);
+                }
                 pool.close().await;
             }
             Self::MySql { url, .. } => {
                 let pool = sqlx::MySqlPool::connect(url).await.unwrap();
-                sqlx::raw_sql(text).execute(&pool).await.unwrap();
+                let mut tries = 0;
+                while let Err(error) = sqlx::raw_sql(safe()).execute(&pool).await {
+                    deadlocked(&error, "40001", &mut tries);
+                }
                 pool.close().await;
             }
         }
@@ -146,6 +153,15 @@ impl Place {
             }
         }
     }
+}
+
+/// Fails, unless the error is a deadlock: dropping locks one table after another, whatever an
+/// engine does in the background may hold one and wait for the next, and then a database ends
+/// either.
+fn deadlocked(error: &sqlx::Error, code: &str, tries: &mut usize) {
+    let database = error.as_database_error().and_then(|error| error.code());
+    assert!(database.as_deref() == Some(code) && *tries < 10, "{error}");
+    *tries += 1;
 }
 
 #[async_trait::async_trait]

@@ -2,7 +2,9 @@
 //!
 //! Each comes from, in this order: a URL in the environment (`CHUNKPOINT_POSTGRES_URL`,
 //! `CHUNKPOINT_MYSQL_URL`, `CHUNKPOINT_REDIS_URL`, `CHUNKPOINT_MONGODB_URL`, …); a program found on this machine, started
-//! on a free port of 127.0.0.1 in a directory of its own; with the feature `testcontainers`, a
+//! on a free port of 127.0.0.1 in a directory of its own (`CHUNKPOINT_REDIS_SERVER` and
+//! `CHUNKPOINT_REDIS_CLIENT` name other programs than those in the `PATH`, such as those of
+//! Valkey); with the feature `testcontainers`, a
 //! container where Docker answers. One that cannot be had is named and skipped, and is a
 //! failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql,redis,mongodb`, or `all`).
 //!
@@ -136,6 +138,14 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
+/// What a Redis server takes note of that is measured: commands of a millisecond or more.
+const SLOW: [&str; 4] = [
+    "--slowlog-log-slower-than",
+    "1000",
+    "--slowlog-max-len",
+    "1024",
+];
+
 /// A server of the caller's: the one that the environment names, else one that is started
 /// in a directory of its own below `parent`, and ends with what this gives.
 ///
@@ -146,8 +156,8 @@ pub fn provide(kind: Kind, safety: Safety, parent: &Path) -> Result<Service, Mis
         let started = match kind {
             Kind::Postgres => Postgres::start_in(safety, parent).map(Service::of_postgres),
             Kind::MySql => MariaDb::start_in(safety, parent).map(Service::of_mariadb),
-            Kind::Redis => Redis::start_in(safety, parent).map(Service::of_redis),
             Kind::MongoDb => MongoDb::start_in(safety, parent).map(Service::of_mongodb),
+            Kind::Redis => Redis::start_with(safety, parent, &SLOW).map(Service::of_redis),
         };
         started.or_else(|why| in_container(kind, why))
     })

@@ -64,6 +64,7 @@ impl Postgres {
         run(USER, &initdb, &args.map(String::from))?;
         let server = binary("postgres")?;
         process.start(USER, &server, &arguments(&process, safety))?;
+        ready(&process)?;
         Ok(Self { process, safety })
     }
 
@@ -97,7 +98,7 @@ impl Postgres {
             match self.process.start(USER, &server, &args) {
                 // Children of the one that was killed notice that a moment later.
                 Err(why) if attempts < 50 && why.contains("still in use") => attempts += 1,
-                started => return started,
+                started => return started.and_then(|()| ready(&self.process)),
             }
             self.process.kill();
             std::thread::sleep(Duration::from_millis(100));
@@ -107,6 +108,22 @@ impl Postgres {
     pub(super) fn into_process(self) -> Process {
         self.process
     }
+}
+
+/// Waits until it serves those whom it lets connect, which is a moment later: until then it
+/// says that it is starting up, and PgBouncer passes that on without the code for it.
+fn ready(process: &Process) -> Started<()> {
+    let (asks, port) = (binary("pg_isready")?, process.port().to_string());
+    let args = ["-q", "-h", "127.0.0.1", "-p", &port].map(String::from);
+    let mut tries = 0;
+    while let Err(why) = run(USER, &asks, &args) {
+        tries += 1;
+        if tries == 600 {
+            return Err(format!("PostgreSQL does not become ready: {why}"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn arguments(process: &Process, safety: Safety) -> Vec<String> {

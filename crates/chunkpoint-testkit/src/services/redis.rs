@@ -1,6 +1,6 @@
 //! Redis, or Valkey where that is what is installed: one server, or a cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Started;
@@ -10,8 +10,59 @@ use super::process::{Process, free_port, program, run};
 /// Redis may run as anyone; its directory is whose tests these are.
 const USER: &str = "root";
 
-const SERVERS: &[&str] = &["redis-server", "valkey-server"];
-const CLIENTS: &[&str] = &["redis-cli", "valkey-cli"];
+/// How often a port that is taken is tried again, and how long is between.
+const TRIES: usize = 5;
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// Starts something, and again if its port was taken: a free one is nobody's until it is
+/// listened on.
+fn on_a_free_port<T>(mut start: impl FnMut() -> Started<T>) -> Started<T> {
+    let mut tries = 0;
+    loop {
+        match start() {
+            Err(why) if why.contains("Address already in use") && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(BETWEEN);
+            }
+            started => return started,
+        }
+    }
+}
+
+/// How long a node of a cluster is silent before it counts as failed, in milliseconds: far
+/// more than a busy machine keeps one waiting, but where nodes are to fail over by themselves.
+const PATIENT: u32 = 30_000;
+const IMPATIENT: u32 = 3_000;
+
+/// A program, and the variable of the environment that may name another one: of another
+/// version, or by another maker.
+struct Program {
+    variable: &'static str,
+    candidates: &'static [&'static str],
+}
+
+const SERVER: Program = Program {
+    variable: "CHUNKPOINT_REDIS_SERVER",
+    candidates: &["redis-server", "valkey-server"],
+};
+const CLIENT: Program = Program {
+    variable: "CHUNKPOINT_REDIS_CLIENT",
+    candidates: &["redis-cli", "valkey-cli"],
+};
+
+impl Program {
+    fn path(&self) -> Started<PathBuf> {
+        match std::env::var_os(self.variable).map(PathBuf::from) {
+            Some(named) if named.is_file() => Ok(named),
+            Some(named) => Err(format!(
+                "{} names {}, which is no file",
+                self.variable,
+                named.display()
+            )),
+            None => program(self.candidates),
+        }
+    }
+}
 
 /// A Redis server with an empty database, without a password.
 #[derive(Debug)]
@@ -44,12 +95,16 @@ impl Redis {
     /// # Errors
     /// Why it cannot be had.
     pub fn start_with(safety: Safety, parent: &Path, options: &[&str]) -> Started<Self> {
+        on_a_free_port(|| Self::start_once(safety, parent, options))
+    }
+
+    fn start_once(safety: Safety, parent: &Path, options: &[&str]) -> Started<Self> {
         let mut redis = Self {
             process: Process::new("redis", USER, parent)?,
             safety,
             options: options.iter().map(|&option| option.into()).collect(),
         };
-        redis.restart()?;
+        redis.launch()?;
         Ok(redis)
     }
 
@@ -73,8 +128,17 @@ impl Redis {
     /// # Errors
     /// Why it does not start.
     pub fn restart(&mut self) -> Started<()> {
-        let (server, args) = (program(SERVERS)?, self.arguments());
-        self.process.start(USER, &server, &args)
+        // A connection of somebody else's may have its port for as long as that takes.
+        on_a_free_port(|| self.launch())
+    }
+
+    fn launch(&mut self) -> Started<()> {
+        let (server, args) = (SERVER.path()?, self.arguments());
+        let started = self.process.start(USER, &server, &args);
+        if started.is_err() {
+            self.process.kill();
+        }
+        started
     }
 
     /// Runs a command by the server's own client, and gives what that prints.
@@ -85,7 +149,7 @@ impl Redis {
         let port = self.process.port().to_string();
         let mut args = vec!["-p".to_owned(), port];
         args.extend(words.iter().map(|&word| word.to_owned()));
-        run(USER, &program(CLIENTS)?, &args)
+        run(USER, &CLIENT.path()?, &args)
     }
 
     pub(super) fn into_process(self) -> Process {
@@ -128,32 +192,51 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster of three primaries, each with so many replicas.
+    /// Starts a cluster of three primaries, each with so many replicas, which take over
+    /// within seconds from one that is silent. On a busy machine they may from one that is
+    /// only slow: what it has acknowledged and they have not is lost then.
     ///
     /// # Errors
     /// Why it cannot be had.
     pub fn start(safety: Safety, replicas: usize) -> Started<Self> {
+        let timeout = if replicas == 0 { PATIENT } else { IMPATIENT };
+        Self::start_nodes(safety, replicas, timeout)
+    }
+
+    /// As [`start`](Self::start), with replicas that take over when they are told to, and not
+    /// by themselves before half a minute has passed.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_patient(safety: Safety, replicas: usize) -> Started<Self> {
+        Self::start_nodes(safety, replicas, PATIENT)
+    }
+
+    fn start_nodes(safety: Safety, replicas: usize, timeout_ms: u32) -> Started<Self> {
         let parent = std::env::temp_dir();
+        let timeout = timeout_ms.to_string();
         let mut nodes = Vec::new();
         for _ in 0..3 * (1 + replicas) {
-            let bus = free_port()?.to_string();
-            let options = [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                &bus,
-                // Failing over takes seconds then.
-                "--cluster-node-timeout",
-                "1000",
-            ];
-            nodes.push(Redis::start_with(safety, &parent, &options)?);
+            let node = on_a_free_port(|| {
+                let bus = free_port()?.to_string();
+                let options = [
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    &bus,
+                    "--cluster-node-timeout",
+                    &timeout,
+                ];
+                Redis::start_once(safety, &parent, &options)
+            });
+            nodes.push(node?);
         }
         let address = |node: &Redis| format!("127.0.0.1:{}", node.port());
         let mut args = vec!["--cluster".to_owned(), "create".into()];
         args.extend(nodes.iter().map(address));
         args.extend(["--cluster-replicas".into(), replicas.to_string()]);
         args.push("--cluster-yes".into());
-        run(USER, &program(CLIENTS)?, &args)?;
+        run(USER, &CLIENT.path()?, &args)?;
         let cluster = Self { nodes };
         for _ in 0..600 {
             if cluster.agrees()? {

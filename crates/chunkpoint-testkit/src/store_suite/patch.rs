@@ -153,7 +153,12 @@ pub async fn a_patch_of_a_large_value_writes_little(target: &Target) {
         return;
     }
     let mut expected = large(1);
-    put(&target.store(), "a", expected.clone()).await;
+    let whole = target.store().put(NS, "a", expected.clone()).await.unwrap();
+    assert!(
+        whole.pages.0 > 50 && whole.pages.1 == 0,
+        "{:?}",
+        whole.pages
+    );
     for (n, patch) in [
         json!({"m0500": "changed"}),
         json!({"m0000": {"now": "an object"}}),
