@@ -10,7 +10,6 @@ use mongodb::error::Result as DriverResult;
 use mongodb::options::{ReturnDocument, WriteConcern};
 use mongodb::{Client, Collection, Database};
 
-use crate::doc::Doc;
 use crate::error::{DUPLICATE, Doing, from_mongo, is_duplicate};
 
 /// A collection whose documents are read and written as bytes.
@@ -193,23 +192,25 @@ impl Db {
         Ok(changed.await?.matched_count > 0)
     }
 
-    /// Changes the document that fits, or inserts one where that is asked for; gives its
-    /// times and its key. `None` if none fits and none was to be, or could be, inserted.
+    /// Changes the document that fits, or inserts one where that is asked for; gives these
+    /// fields of what it is then. `None` if none fits and none was to be, or could be,
+    /// inserted.
     pub(crate) async fn upsert(
         &self,
         of: &Documents,
         filter: Document,
         update: Document,
         insert: bool,
-    ) -> Result<Option<Doc>> {
+        fields: Document,
+    ) -> Result<Option<RawDocumentBuf>> {
         let changed = of
             .find_one_and_update(filter, update)
             .upsert(insert)
             .return_document(ReturnDocument::After)
-            .projection(doc! { "created_ms": 1 })
+            .projection(fields)
             .into_future();
         match self.within(Doing::Changing, changed).await? {
-            Ok(found) => Ok(found.map(|raw| Doc::new("items", raw))),
+            Ok(found) => Ok(found),
             Err(error) if is_duplicate(&error) => Ok(None),
             Err(error) => Err(from_mongo(Doing::Changing, &error)),
         }

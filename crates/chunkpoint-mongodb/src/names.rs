@@ -126,6 +126,14 @@ pub(crate) fn of_part(owner: &[u8], pack: PackId, first: u32) -> Vec<u8> {
     [owner, &pack.0, &first.to_be_bytes()].concat()
 }
 
+/// The name of a document with chunks of one copy of an item's pack. Copies of a pack lie
+/// side by side.
+pub(crate) fn of_copy(owner: &[u8], pack: PackId, first: u32, copy: [u8; 8]) -> Vec<u8> {
+    let mut name = of_part(owner, pack, first);
+    name.extend(copy);
+    name
+}
+
 /// Checks what a collection's name may begin with.
 pub(crate) fn check_prefix(prefix: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');

@@ -12,13 +12,13 @@ use mongodb::bson::raw::cstr;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::read::owner;
-use super::row::{Item, fields, id_of};
+use super::row::{Item, PackCopy, fields, id_of};
 use crate::backend::Inner;
 use crate::checkpoints::life::{ATTEMPTS, busy};
 use crate::db::{Inserted, Query};
-use crate::doc::{binary, int, raw_binary};
+use crate::doc::{Doc, binary, int, raw_binary};
 use crate::metadata;
-use crate::names::of_part;
+use crate::names::of_copy;
 use crate::parts::{PART, apart};
 
 /// Changes under way at once.
@@ -26,9 +26,6 @@ const AT_ONCE: usize = 16;
 
 /// Most bytes of a value that the server can look into.
 const VALUE: usize = 16 << 10;
-
-/// Most packs of which an item remembers that they were swept before they were listed.
-const REFUSED: i32 = 64;
 
 impl Inner {
     pub(super) async fn change_items(&self, changes: Vec<ItemChange>) -> Vec<Result<Changed>> {
@@ -41,8 +38,10 @@ impl Inner {
         match change {
             ItemChange::Put(put) => {
                 check(put)?;
-                self.put_pack(&id, put).await?;
-                if put.row.packs.iter().all(|pack| *pack == put.row.version)
+                if !put.chunks.is_empty() {
+                    return self.put_with_chunks(&id, put, change).await;
+                }
+                if put.row.packs.is_empty()
                     && let Some(done) = self.put_plainly(&id, put).await?
                 {
                     return Ok(done);
@@ -55,32 +54,65 @@ impl Inner {
             } => return self.renew(&id, *version, *expires_ms).await,
             ItemChange::Delete { .. } => {}
         }
+        let changed = self.read_and_write(&id, change, None, None).await?;
+        changed.ok_or_else(busy)
+    }
+
+    /// A put with chunks: announces them in the item's document, writes them, then has the item
+    /// list them if they are announced still.
+    async fn put_with_chunks(
+        &self,
+        id: &str,
+        put: &PutItem,
+        change: &ItemChange,
+    ) -> Result<Changed> {
         for _ in 0..ATTEMPTS {
-            let item = self.item(&id).await?;
-            match judge(item.as_ref(), change)? {
-                Judged::Nothing(changed) => return Ok(changed),
-                Judged::Write { set, unset, done } => {
-                    if self.write(&id, item.as_ref(), set, unset).await? {
-                        return Ok(done);
-                    }
-                }
+            let own = PackCopy {
+                pack: put.row.version,
+                copy: self.random()?,
+            };
+            let item = self.announce(id, own, put.row.updated_ms).await?;
+            // What cannot be is said before the bytes are moved.
+            if let Judged::Write { .. } = judge(item.as_ref(), change, Some(own)) {
+                self.write_copy(id, own, put).await?;
+            }
+            if let Some(changed) = self.read_and_write(id, change, Some(own), item).await? {
+                return Ok(changed);
             }
         }
         Err(busy())
     }
 
-    /// Writes the chunks of a put, which are nobody's yet.
-    async fn put_pack(&self, id: &str, put: &PutItem) -> Result<()> {
-        if put.chunks.is_empty() {
-            return Ok(());
+    /// Has the item know a copy of a pack that is about to be written, as one that it does not
+    /// list; unless it knows this put already. Gives the item as it is then.
+    async fn announce(&self, id: &str, own: PackCopy, now_ms: u64) -> Result<Option<Item>> {
+        let new = doc! { "_id": id, "ids": { "$ne": binary(&own.pack.0) } };
+        let update = doc! {
+            "$push": { "garbage": { "pack": own.to_bson(), "since_ms": int(now_ms) } },
+            "$min": { "due": int(now_ms) },
+            "$inc": { "rev": 1_i64 },
+            // Until the put is done, there is no item.
+            "$setOnInsert": { "gone_ms": int(now_ms) },
+        };
+        let known = self
+            .db
+            .upsert(&self.db.items, new, update, true, without_body());
+        match known.await? {
+            Some(item) => Item::read(item).map(Some),
+            // It knows the put; or somebody else was quicker to make its document.
+            None => self.item(id).await,
         }
-        let (owner, pack) = (owner(id), put.row.version);
+    }
+
+    /// Writes a copy of the chunks of a put, which are nobody's yet.
+    async fn write_copy(&self, id: &str, own: PackCopy, put: &PutItem) -> Result<()> {
+        let owner = owner(id);
         let documents = apart(&put.chunks).into_iter().map(|(first, chunks)| {
             let mut document = RawDocumentBuf::new();
-            let name = of_part(&owner, pack, first);
+            let name = of_copy(&owner, own.pack, first, own.copy);
             document.append(cstr!("_id"), raw_binary(&name));
             document.append(cstr!("item"), id);
-            document.append(cstr!("pack"), raw_binary(&pack.0));
+            document.append(cstr!("pack"), raw_binary(&own.to_bytes()));
             // Until a sweep has found that the item lists it.
             document.append(cstr!("due"), int(put.row.updated_ms));
             document.append(cstr!("chunks"), &chunks);
@@ -91,15 +123,42 @@ impl Inner {
             .await
     }
 
-    /// A put that leaves no packs behind and uses none of before: one update. `None`: it does
-    /// not fit the item as it is.
+    /// Reads an item, unless it was just read, judges a change of it, and writes it if nothing
+    /// has changed meanwhile. `own` is the copy of the chunks that it brings. `None`: that
+    /// was swept before it was listed.
+    async fn read_and_write(
+        &self,
+        id: &str,
+        change: &ItemChange,
+        own: Option<PackCopy>,
+        mut known: Option<Item>,
+    ) -> Result<Option<Changed>> {
+        for _ in 0..ATTEMPTS {
+            let item = match known.take() {
+                Some(item) => Some(item),
+                None => self.item(id).await?,
+            };
+            match judge(item.as_ref(), change, own) {
+                Judged::Nothing(changed) => return Ok(Some(changed)),
+                Judged::Swept => return Ok(None),
+                Judged::Write { set, unset, done } => {
+                    if self.write(id, item.as_ref(), set, unset).await? {
+                        return Ok(Some(done));
+                    }
+                }
+            }
+        }
+        Err(busy())
+    }
+
+    /// A put that uses no packs, of an item that has none: one update. `None`: it does not fit
+    /// the item as it is.
     async fn put_plainly(&self, id: &str, put: &PutItem) -> Result<Option<Changed>> {
         let row = &put.row;
         let write_id = binary(&row.version.0);
         let mut filter = doc! {
             "_id": id,
             "ids": { "$ne": write_id.clone() },
-            "refused": { "$ne": write_id.clone() },
             "gone_ms": { "$exists": false },
             "packs.0": { "$exists": false },
             "$or": [
@@ -116,7 +175,7 @@ impl Inner {
             // Only a new one fits.
             Expect::Absent => return self.insert_new(id, put).await,
         };
-        let (set, unset) = content(put);
+        let (set, unset) = content(put, &[]);
         let update = doc! {
             "$set": set,
             "$unset": unset,
@@ -130,11 +189,17 @@ impl Inner {
         };
         let created = self
             .db
-            .upsert(&self.db.items, filter, update, upsert)
+            .upsert(
+                &self.db.items,
+                filter,
+                update,
+                upsert,
+                doc! { "created_ms": 1 },
+            )
             .await?;
         created
-            .map(|doc| {
-                let created_ms = doc.number("created_ms")?;
+            .map(|raw| {
+                let created_ms = Doc::new("items", raw).number("created_ms")?;
                 Ok(Changed::Done { created_ms })
             })
             .transpose()
@@ -142,7 +207,7 @@ impl Inner {
 
     /// A put of an item that has to be new. `None`: there is something.
     async fn insert_new(&self, id: &str, put: &PutItem) -> Result<Option<Changed>> {
-        let (mut new, _) = content(put);
+        let (mut new, _) = content(put, &[]);
         new.insert("_id", id);
         new.insert("created_ms", int(put.row.created_ms));
         new.insert("rev", 1_i64);
@@ -178,11 +243,9 @@ impl Inner {
     }
 
     pub(super) async fn item(&self, id: &str) -> Result<Option<Item>> {
-        let mut wanted = fields();
-        wanted.insert("body", 0);
         let query = Query {
             filter: doc! { "_id": id },
-            fields: wanted,
+            fields: without_body(),
             limit: 1,
             ..Query::default()
         };
@@ -213,23 +276,6 @@ impl Inner {
             .update(&self.db.items, item.unchanged(), update)
             .await
     }
-
-    /// Keeps a pack from being listed, if it is not; says whether that is so.
-    pub(super) async fn refuse(&self, id: &str, pack: PackId, before_ms: u64) -> Result<bool> {
-        let name = binary(&pack.0);
-        let unlisted = doc! {
-            "_id": id,
-            "packs": { "$ne": name.clone() },
-            "garbage.pack": { "$ne": name.clone() },
-        };
-        let refuse = doc! {
-            "$push": { "refused": { "$each": [name], "$slice": -REFUSED } },
-            "$inc": { "rev": 1_i64 },
-            "$setOnInsert": { "gone_ms": int(before_ms), "due": int(before_ms) },
-        };
-        let refused = self.db.upsert(&self.db.items, unlisted, refuse, true);
-        Ok(refused.await?.is_some())
-    }
 }
 
 /// What a change comes to for an item as it was read.
@@ -240,9 +286,11 @@ enum Judged {
         unset: Document,
         done: Changed,
     },
+    /// The chunks that it brings are not announced any more.
+    Swept,
 }
 
-fn judge(item: Option<&Item>, change: &ItemChange) -> Result<Judged> {
+fn judge(item: Option<&Item>, change: &ItemChange, own: Option<PackCopy>) -> Judged {
     let (write_id, expect, now_ms) = match change {
         ItemChange::Put(put) => (put.row.version, put.expect, put.row.updated_ms),
         ItemChange::Delete {
@@ -252,13 +300,13 @@ fn judge(item: Option<&Item>, change: &ItemChange) -> Result<Judged> {
             ..
         } => (*write_id, *expect, *now_ms),
         ItemChange::Renew { version, .. } => {
-            return Ok(Judged::Nothing(Changed::Conflict(Some(*version))));
+            return Judged::Nothing(Changed::Conflict(Some(*version)));
         }
     };
     let row = item.and_then(|item| item.row.as_ref());
     let created_ms = row.map_or(0, |row| row.created_ms);
     if item.is_some_and(|item| item.ids.contains(&write_id)) {
-        return Ok(Judged::Nothing(Changed::Done { created_ms }));
+        return Judged::Nothing(Changed::Done { created_ms });
     }
     let there = row.filter(|row| !row.is_expired(now_ms));
     let version = there.map(|row| row.version);
@@ -268,36 +316,39 @@ fn judge(item: Option<&Item>, change: &ItemChange) -> Result<Judged> {
         Expect::Version(expected) => version == Some(expected),
     };
     if !holds {
-        return Ok(Judged::Nothing(Changed::Conflict(version)));
+        return Judged::Nothing(Changed::Conflict(version));
     }
-    let listed = row.map_or(&[][..], |row| &row.packs);
+    let listed = item.map_or(&[][..], |item| &item.listed);
     let garbage = item.map_or(&[][..], |item| &item.garbage);
-    let (mut set, mut unset, keeps, created_ms): (_, _, &[PackId], _) = match change {
+    let (mut set, mut unset, keeps, created_ms) = match change {
         ItemChange::Put(put) => {
-            let own = !put.chunks.is_empty();
-            if own && item.is_some_and(|item| item.refused.contains(&write_id)) {
-                return Err(refused());
-            }
-            let known = |pack: &PackId| {
-                *pack == write_id
-                    || listed.contains(pack)
-                    || garbage.iter().any(|(one, _)| one == pack)
-            };
-            if !put.row.packs.iter().all(known) {
-                return Ok(Judged::Nothing(Changed::Conflict(version)));
+            let mut keeps = Vec::new();
+            for pack in &put.row.packs {
+                let mut known = listed.iter().chain(garbage.iter().map(|(copy, _)| copy));
+                // Of its own pack only the copy that it wrote itself: another may be half written.
+                let mine = *pack == write_id;
+                let found = match mine {
+                    true => known.find(|copy| Some(**copy) == own),
+                    false => known.find(|copy| copy.pack == *pack),
+                };
+                match found {
+                    Some(copy) => keeps.push(*copy),
+                    None if mine => return Judged::Swept,
+                    None => return Judged::Nothing(Changed::Conflict(version)),
+                }
             }
             let created_ms = there.map_or(put.row.created_ms, |row| row.created_ms);
-            let (mut set, mut unset) = content(put);
+            let (mut set, mut unset) = content(put, &keeps);
             set.insert("created_ms", int(created_ms));
             unset.insert("gone_ms", "");
-            (set, unset, &put.row.packs, created_ms)
+            (set, unset, keeps, created_ms)
         }
         _ => {
             let set = doc! { "gone_ms": int(now_ms) };
-            (set, removed(), &[], 0)
+            (set, removed(), Vec::new(), 0)
         }
     };
-    let mut left: Vec<(PackId, u64)> = garbage
+    let mut left: Vec<(PackCopy, u64)> = garbage
         .iter()
         .copied()
         .filter(|(pack, _)| !keeps.contains(pack))
@@ -310,17 +361,17 @@ fn judge(item: Option<&Item>, change: &ItemChange) -> Result<Judged> {
     let ids = std::iter::once(&write_id).chain(ids).take(REMEMBERED);
     let ids: Vec<Bson> = ids.map(|id| binary(&id.0)).collect();
     set.insert("ids", ids);
-    Ok(Judged::Write {
+    Judged::Write {
         set,
         unset,
         done: Changed::Done { created_ms },
-    })
+    }
 }
 
 /// Says which packs are not listed any more, and when a sweep has to come for them, or for
 /// what is remembered of an item that was removed.
 pub(super) fn note_garbage(
-    left: &[(PackId, u64)],
+    left: &[(PackCopy, u64)],
     gone_ms: Option<u64>,
     set: &mut Document,
     unset: &mut Document,
@@ -336,7 +387,7 @@ pub(super) fn note_garbage(
     }
     let garbage = left
         .iter()
-        .map(|(pack, since)| Bson::from(doc! { "pack": binary(&pack.0), "since_ms": int(*since) }));
+        .map(|(pack, since)| Bson::from(doc! { "pack": pack.to_bson(), "since_ms": int(*since) }));
     set.insert("garbage", garbage.collect::<Vec<_>>());
 }
 
@@ -349,7 +400,7 @@ pub(super) fn removed() -> Document {
 }
 
 /// The fields that come with a put, and those that go.
-fn content(put: &PutItem) -> (Document, Document) {
+fn content(put: &PutItem, packs: &[PackCopy]) -> (Document, Document) {
     let row = &put.row;
     let mut set = doc! {
         "version": binary(&row.version.0),
@@ -365,7 +416,7 @@ fn content(put: &PutItem) -> (Document, Document) {
     };
     either("ttl_ms", row.ttl_ms.map(|ttl| int(ttl).into()));
     either("expires_ms", row.expires_ms.map(|time| int(time).into()));
-    let packs: Vec<Bson> = row.packs.iter().map(|pack| binary(&pack.0)).collect();
+    let packs: Vec<Bson> = packs.iter().map(|pack| pack.to_bson()).collect();
     either("packs", (!packs.is_empty()).then_some(packs.into()));
     let value = put.value.as_ref();
     let value = value.and_then(|value| metadata::exact(value, VALUE));
@@ -388,9 +439,11 @@ fn check(put: &PutItem) -> Result<()> {
     Ok(())
 }
 
-fn refused() -> Error {
-    let message = "it took longer than the grace period, and its chunks were swept away";
-    Error::new(ErrorKind::Unavailable, message).retryable(false)
+/// What is read of an item to change it.
+pub(super) fn without_body() -> Document {
+    let mut wanted = fields();
+    wanted.insert("body", 0);
+    wanted
 }
 
 fn raw(document: &Document) -> Result<RawDocumentBuf> {

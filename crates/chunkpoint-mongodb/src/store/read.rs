@@ -8,11 +8,11 @@ use chunkpoint_core::backend::{ChunkName, PackId};
 use chunkpoint_core::store_backend::{ItemKey, ItemRow};
 use mongodb::bson::{Bson, Document, doc};
 
-use super::row::{Item, fields, id_of};
+use super::row::{Item, PackCopy, fields, id_of};
 use crate::backend::Inner;
 use crate::db::Query;
 use crate::doc::{Doc, binary};
-use crate::names::of_part;
+use crate::names::of_copy;
 
 /// Rows asked for at once.
 const ROWS: usize = 500;
@@ -27,16 +27,17 @@ pub(super) fn owner(id: &str) -> [u8; 16] {
     owner
 }
 
-/// What finds the documents of a pack's chunks.
-pub(super) fn of_pack(id: &str, pack: PackId) -> Document {
-    let owner = owner(id);
-    doc! {
-        "_id": {
-            "$gte": binary(&of_part(&owner, pack, 0)),
-            "$lte": binary(&of_part(&owner, pack, u32::MAX)),
-        },
-        "item": id,
-    }
+/// The names of the documents with a pack's chunks up to this one, in whichever copy.
+fn up_to(owner: &[u8], pack: PackId, last: u32) -> Document {
+    let first = binary(&of_copy(owner, pack, 0, [0; 8]));
+    let last = binary(&of_copy(owner, pack, last, [u8::MAX; 8]));
+    doc! { "$gte": first, "$lte": last }
+}
+
+/// What finds the documents of one copy of a pack's chunks.
+pub(super) fn of_pack(id: &str, of: PackCopy) -> Document {
+    let names = up_to(&owner(id), of.pack, u32::MAX);
+    doc! { "_id": names, "item": id, "pack": of.to_bson() }
 }
 
 impl Inner {
@@ -82,11 +83,9 @@ impl Inner {
                 let last = last.entry(name.pack).or_default();
                 *last = name.ordinal.max(*last);
             }
-            let ranges = last.into_iter().map(|(pack, last)| {
-                let first = binary(&of_part(&owner, pack, 0));
-                let last = binary(&of_part(&owner, pack, last));
-                Bson::from(doc! { "_id": { "$gte": first, "$lte": last } })
-            });
+            let ranges = last
+                .into_iter()
+                .map(|(pack, last)| Bson::from(doc! { "_id": up_to(&owner, pack, last) }));
             let query = Query {
                 filter: doc! { "$or": ranges.collect::<Vec<_>>(), "item": &id },
                 fields: wanted,
@@ -94,9 +93,10 @@ impl Inner {
             };
             for raw in self.db.find(&self.db.packs, query).await? {
                 let doc = Doc::new("packs", raw);
-                let pack = doc.opt_id8("pack")?.ok_or_else(|| doc.foreign("pack"))?;
+                // All copies of a pack have the same chunks.
+                let pack = PackCopy::read(&doc)?.pack;
                 for (ordinal, chunk) in doc.numbered("chunks")? {
-                    found.insert((PackId(pack), ordinal), chunk);
+                    found.insert((pack, ordinal), chunk);
                 }
             }
         }

@@ -3,9 +3,9 @@
 use chunkpoint_core::Result;
 use chunkpoint_core::backend::PackId;
 use chunkpoint_core::store_backend::{ItemKey, ItemRow, Namespace};
-use mongodb::bson::{Document, RawBsonRef, RawDocumentBuf, doc};
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
 
-use crate::doc::Doc;
+use crate::doc::{Doc, binary};
 
 /// What stands between a namespace and a key: no label begins with it, so that items come
 /// before those of the namespaces below.
@@ -33,6 +33,40 @@ pub(super) fn key_of(doc: &Doc) -> Result<ItemKey> {
     })
 }
 
+/// A pack as one attempt to put it wrote it.
+///
+/// What a sweep has deleted, or is about to, is not to be listed by a put that was slow. So each
+/// attempt writes a copy under a name that nobody had before, and no copy is ever brought in
+/// twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PackCopy {
+    pub(super) pack: PackId,
+    pub(super) copy: [u8; 8],
+}
+
+impl PackCopy {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        [self.pack.0, self.copy].concat()
+    }
+
+    pub(super) fn to_bson(self) -> Bson {
+        binary(&self.to_bytes())
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (pack, copy) = bytes.split_first_chunk()?;
+        Some(Self {
+            pack: PackId(*pack),
+            copy: copy.try_into().ok()?,
+        })
+    }
+
+    /// The copy that a document names.
+    pub(super) fn read(doc: &Doc) -> Result<Self> {
+        Self::of(&doc.bytes("pack")?).ok_or_else(|| doc.foreign("pack"))
+    }
+}
+
 /// An item's document, without its value.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -40,10 +74,10 @@ pub(super) struct Item {
     pub(super) rev: u64,
     /// The last write ids, the newest first.
     pub(super) ids: Vec<PackId>,
-    /// Packs that are not listed any more, and since when.
-    pub(super) garbage: Vec<(PackId, u64)>,
-    /// Packs that must not be listed any more: they were swept before they were.
-    pub(super) refused: Vec<PackId>,
+    /// The packs that the row uses.
+    pub(super) listed: Vec<PackCopy>,
+    /// Packs that are not listed, any more or yet, and since when.
+    pub(super) garbage: Vec<(PackCopy, u64)>,
     /// When it was removed, if it was.
     pub(super) gone_ms: Option<u64>,
     /// The item, unless it was removed.
@@ -54,7 +88,7 @@ impl Item {
     pub(super) fn read(raw: RawDocumentBuf) -> Result<Self> {
         let doc = Doc::new("items", raw);
         let gone_ms = doc.opt_number("gone_ms")?;
-        let packs = |field: &str| doc.array(field, pack);
+        let listed = doc.array("packs", |value| PackCopy::of(bytes_of(value)?))?;
         let row = match gone_ms {
             Some(_) => None,
             None => Some(ItemRow {
@@ -67,21 +101,22 @@ impl Item {
                 updated_ms: doc.number("updated_ms")?,
                 ttl_ms: doc.opt_number("ttl_ms")?,
                 expires_ms: doc.opt_number("expires_ms")?,
-                packs: packs("packs")?,
+                packs: listed.iter().map(|copy| copy.pack).collect(),
                 body: doc.opt_bytes("body")?.unwrap_or_default(),
             }),
         };
         let mut garbage = Vec::new();
         for one in doc.documents("garbage")? {
-            let name = one.opt_id8("pack")?.ok_or_else(|| doc.foreign("garbage"))?;
-            garbage.push((PackId(name), one.number("since_ms")?));
+            garbage.push((PackCopy::read(&one)?, one.number("since_ms")?));
         }
         Ok(Self {
             id: doc.text("_id")?.to_owned(),
             rev: doc.number("rev")?,
-            ids: packs("ids")?,
+            ids: doc.array("ids", |value| {
+                Some(PackId(bytes_of(value)?.try_into().ok()?))
+            })?,
+            listed,
             garbage,
-            refused: packs("refused")?,
             gone_ms,
             row,
         })
@@ -93,9 +128,9 @@ impl Item {
     }
 }
 
-fn pack(value: RawBsonRef<'_>) -> Option<PackId> {
+fn bytes_of(value: RawBsonRef<'_>) -> Option<&[u8]> {
     match value {
-        RawBsonRef::Binary(binary) => binary.bytes.try_into().ok().map(PackId),
+        RawBsonRef::Binary(binary) => Some(binary.bytes),
         _ => None,
     }
 }

@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 
 use chunkpoint_core::Result;
-use chunkpoint_core::backend::PackId;
 use chunkpoint_core::store_backend::{SweepItems, SweptItems};
 use mongodb::bson::{Document, doc};
 
-use super::change::{note_garbage, removed};
+use super::change::{note_garbage, removed, without_body};
 use super::read::of_pack;
-use super::row::{Item, fields};
+use super::row::{Item, PackCopy};
 use crate::backend::Inner;
 use crate::db::Query;
-use crate::doc::{Doc, binary, int};
+use crate::doc::{Doc, int};
 
 /// Most documents looked at by one sweep, of each kind.
 const MOST: usize = 1_000;
@@ -42,28 +41,25 @@ impl Inner {
         };
         let found = self.db.find(&self.db.packs, query).await?;
         swept.more |= found.len() == limit;
-        let mut packs: BTreeMap<(String, PackId), u64> = BTreeMap::new();
+        let mut packs: BTreeMap<(String, PackCopy), u64> = BTreeMap::new();
         for raw in found {
             let doc = Doc::new("packs", raw);
-            let pack = doc.opt_id8("pack")?.ok_or_else(|| doc.foreign("pack"))?;
-            let name = (doc.text("item")?.to_owned(), PackId(pack));
+            let name = (doc.text("item")?.to_owned(), PackCopy::read(&doc)?);
             packs.insert(name, doc.number("due")?);
         }
         for ((id, pack), due) in packs {
-            swept.packs += u64::from(self.look_at(&id, pack, due, sweep.before_ms).await?);
+            swept.packs += u64::from(self.look_at(&id, pack, due).await?);
         }
         Ok(swept)
     }
 
     async fn due(&self, field: &str, before: &Document, limit: usize) -> Result<Vec<Item>> {
-        let mut wanted = fields();
-        wanted.insert("body", 0);
         let (mut filter, mut sort) = (Document::new(), Document::new());
         filter.insert(field, before.clone());
         sort.insert(field, 1);
         let query = Query {
             filter,
-            fields: wanted,
+            fields: without_body(),
             sort,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
         };
@@ -81,7 +77,7 @@ impl Inner {
             return Ok(deleted > 0);
         }
         let mut left = item.garbage.clone();
-        left.extend(row.packs.iter().map(|pack| (*pack, before_ms)));
+        left.extend(item.listed.iter().map(|pack| (*pack, before_ms)));
         let mut set = doc! { "gone_ms": int(before_ms) };
         let mut unset = removed();
         note_garbage(&left, Some(before_ms), &mut set, &mut unset);
@@ -125,28 +121,36 @@ impl Inner {
         if !changed {
             return Ok(0);
         }
+        let mut swept = 0;
         for (pack, _) in &old {
-            self.db
-                .delete(&self.db.packs, of_pack(&item.id, *pack))
-                .await?;
+            let documents = of_pack(&item.id, *pack);
+            // A put may have got no further than to announce it.
+            swept += u64::from(self.db.delete(&self.db.packs, documents).await? > 0);
         }
-        Ok(old.len() as u64)
+        Ok(swept)
     }
 
     /// Looks at a pack that may be nobody's; says whether it was, and is deleted.
-    async fn look_at(&self, id: &str, pack: PackId, due: u64, before_ms: u64) -> Result<bool> {
-        if self.refuse(id, pack, before_ms).await? {
-            self.db.delete(&self.db.packs, of_pack(id, pack)).await?;
-            return Ok(true);
+    async fn look_at(&self, id: &str, pack: PackCopy, due: u64) -> Result<bool> {
+        let item = self.item(id).await?;
+        let documents = of_pack(id, pack);
+        if let Some(item) = item {
+            if item.listed.contains(&pack) {
+                // Found again by the item, once that lists it no longer.
+                let mut documents = documents;
+                documents.insert("due", int(due));
+                let looked = doc! { "$unset": { "due": "" } };
+                self.db
+                    .update_all(&self.db.packs, documents, looked)
+                    .await?;
+                return Ok(false);
+            }
+            if item.garbage.iter().any(|(known, _)| *known == pack) {
+                return Ok(false);
+            }
         }
-        // The item lists it, or will have it swept itself.
-        let mut documents = of_pack(id, pack);
-        documents.insert("due", int(due));
-        documents.insert("pack", binary(&pack.0));
-        let looked = doc! { "$unset": { "due": "" } };
-        self.db
-            .update_all(&self.db.packs, documents, looked)
-            .await?;
-        Ok(false)
+        // It was announced before it was written. The item does not know it any more, so it
+        // never will.
+        Ok(self.db.delete(&self.db.packs, documents).await? > 0)
     }
 }
