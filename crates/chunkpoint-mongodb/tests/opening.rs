@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chunkpoint_core::backend::Durability;
-use chunkpoint_core::{ErrorKind, Item, Memory};
+use chunkpoint_core::store::Search;
+use chunkpoint_core::{ErrorKind, HistoryQuery, Item, Memory};
 use chunkpoint_mongodb::{MongoBackend, MongoConfig};
 use chunkpoint_testkit::services::{MongoDb, Safety};
+use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 use support::Place;
@@ -191,10 +193,91 @@ async fn ids_that_look_like_operators_are_data() {
         let value = json!({ name: { "$gt": name, "x.y": 1 } });
         store.put(&["of"], name, value).await.unwrap();
     }
-    // A filter compares with what looks like an operator, and is none.
     for name in odd {
         let item = store.get(&["of"], name).await.unwrap().unwrap();
         assert!(item.value.contains_key(name), "{name}");
+    }
+    memory.close().await.unwrap();
+    place.database().await.drop().await.unwrap();
+}
+
+/// What callers filter by is compared with, and is never an operator of the server's.
+#[tokio::test]
+async fn no_operator_comes_in_through_a_filter() {
+    let Some(place) = Place::mongodb() else {
+        return;
+    };
+    let memory = Memory::builder(Arc::new(place.backend().await))
+        .build()
+        .unwrap();
+    let object = |value: serde_json::Value| value.as_object().unwrap().clone();
+
+    let thread = memory.thread("t").unwrap();
+    let theirs = [
+        json!({ "user": "ada", "a.b": 1, "$where": "x" }),
+        json!({ "user": { "$gt": "" }, "a": { "b": 1 } }),
+    ];
+    for metadata in &theirs {
+        let mut draft = thread.draft().await.unwrap();
+        draft.metadata(object(metadata.clone()));
+        thread.commit(draft).await.unwrap();
+    }
+    for (filter, expected) in [
+        (json!({ "user": "ada" }), vec![&theirs[0]]),
+        // By the server's rules it is greater than any text but the empty one.
+        (json!({ "user": { "$gt": "" } }), vec![&theirs[1]]),
+        (json!({ "user": { "$ne": null } }), vec![]),
+        (json!({ "a.b": 1 }), vec![&theirs[0]]),
+        (json!({ "$where": "x" }), vec![&theirs[0]]),
+        (json!({ "$where": "sleep(1000) || true" }), vec![]),
+        (json!({ "$or": [{ "user": "ada" }] }), vec![]),
+    ] {
+        let query = HistoryQuery {
+            filter: object(filter.clone()),
+            ..HistoryQuery::default()
+        };
+        let found: Vec<_> = thread.history(query).try_collect().await.unwrap();
+        assert_eq!(found.len(), expected.len(), "{filter}");
+        for (found, expected) in found.iter().zip(expected) {
+            let metadata = found.metadata().await.unwrap();
+            assert_eq!(json!(metadata), *expected, "{filter}");
+        }
+    }
+
+    let store = memory.store().unwrap();
+    for (key, value) in [
+        ("plain", json!({ "name": "ada", "n": 1 })),
+        ("dollar", json!({ "$where": "ada", "name": { "$gt": "" } })),
+        ("stops", json!({ "a.b": "ada", "name": "$name" })),
+    ] {
+        store.put(&["f"], key, value).await.unwrap();
+    }
+    for (filter, expected) in [
+        (json!({ "name": "$name" }), vec!["stops"]),
+        (json!({ "name": { "$eq": { "$gt": "" } } }), vec!["dollar"]),
+        (
+            json!({ "name": { "$in": ["ada", { "$gt": "" }] } }),
+            vec!["dollar", "plain"],
+        ),
+        (
+            json!({ "$not": { "name": "ada" } }),
+            vec!["dollar", "stops"],
+        ),
+    ] {
+        let search = Search::below(&["f"]).unwrap().filter(&filter).unwrap();
+        let found = store.search(search).await.unwrap();
+        let mut keys: Vec<&str> = found.iter().map(|item| &*item.key).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, expected, "{filter}");
+    }
+    // What is no operator of ours is told, not passed on.
+    for filter in [
+        json!({ "$where": "sleep(1000) || true" }),
+        json!({ "name": { "$regex": ".*" } }),
+        json!({ "name": { "$expr": {} } }),
+    ] {
+        let error = Search::below(&["f"]).unwrap().filter(&filter).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }
     memory.close().await.unwrap();
     place.database().await.drop().await.unwrap();

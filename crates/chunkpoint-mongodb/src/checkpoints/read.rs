@@ -12,7 +12,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::commit::in_range;
 use super::life::{ATTEMPTS, Head, IS_HEAD, busy};
-use super::row::{Record, State, fields};
+use super::row::{PENDING, Record, State, fields};
 use crate::backend::Inner;
 use crate::db::Query;
 use crate::doc::{Doc, binary, pack_in, within};
@@ -34,16 +34,18 @@ impl Inner {
         for _ in 0..ATTEMPTS {
             let mut rows = Vec::with_capacity(picks.len());
             let mut life = None;
-            let mut one_life = true;
+            let (mut one_life, mut pending) = (true, false);
             for picks in picks.chunks(PICKS) {
-                let (head, found) = self.pick(thread, picks, detail).await?;
-                let this = head.map(|head| head.life);
-                one_life &= rows.is_empty() || life == this;
-                life = this;
-                rows.extend(found);
+                let found = self.pick(thread, picks, detail).await?;
+                one_life &= rows.is_empty() || life == found.life;
+                life = found.life;
+                pending |= found.pending;
+                rows.extend(found.rows);
             }
             if one_life {
-                self.add_writes(&mut rows, thread, detail).await?;
+                if pending {
+                    self.add_writes(&mut rows, thread, detail).await?;
+                }
                 return Ok(rows);
             }
         }
@@ -51,12 +53,7 @@ impl Inner {
     }
 
     /// Picks records, and reads the thread's document after them.
-    async fn pick(
-        &self,
-        thread: &str,
-        picks: &[Pick],
-        detail: Detail,
-    ) -> Result<(Option<Head>, Vec<Option<RecordRow>>)> {
+    async fn pick(&self, thread: &str, picks: &[Pick], detail: Detail) -> Result<Picked> {
         let names = ThreadNames::new(thread);
         // Below these ids, records of a namespace count.
         let mut below: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
@@ -67,7 +64,11 @@ impl Inner {
                 .look(&names, thread, picks, &below, life, detail)
                 .await?;
             let Some(head) = head else {
-                return Ok((None, vec![None; picks.len()]));
+                return Ok(Picked {
+                    life: None,
+                    rows: vec![None; picks.len()],
+                    pending: false,
+                });
             };
             let strangers = found.iter().any(|record| record.life != head.life);
             if strangers && life != Some(head.life) {
@@ -89,7 +90,11 @@ impl Inner {
             if again && picks.iter().any(|pick| matches!(pick, Pick::Latest { .. })) {
                 continue;
             }
-            return Ok((Some(head), answer(picks, &found.counted, detail)));
+            return Ok(Picked {
+                life: Some(head.life),
+                rows: answer(picks, &found.counted, detail),
+                pending: found.counted.iter().any(|record| record.pending),
+            });
         }
         Err(busy())
     }
@@ -106,7 +111,10 @@ impl Inner {
     ) -> Result<(Option<Head>, Vec<Record>)> {
         let mut pipeline = Vec::new();
         for pick in picks {
-            let stages = stages(names, pick, below, life, detail);
+            let mut stages = stages(names, pick, below, life, detail);
+            if detail == Detail::Writes {
+                stages.push(self.and_whether_pending());
+            }
             if pipeline.is_empty() {
                 pipeline = stages;
             } else {
@@ -130,6 +138,18 @@ impl Inner {
             }
         }
         Ok((head, records))
+    }
+
+    /// Adds to records whether they have pending writes. Most have none, and need no further
+    /// question then; those that there are may be too large for the record's document.
+    fn and_whether_pending(&self) -> Document {
+        doc! { "$lookup": {
+            "from": self.db.writes.name(),
+            "localField": "_id",
+            "foreignField": "of",
+            "pipeline": [{ "$limit": 1 }, { "$project": { "_id": 1 } }],
+            "as": PENDING,
+        } }
     }
 
     /// Tells records that count from others, by the thread's document as it was after they
@@ -266,6 +286,14 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// What picks give.
+struct Picked {
+    life: Option<Incarnation>,
+    rows: Vec<Option<RecordRow>>,
+    /// Whether any of them has pending writes.
+    pending: bool,
 }
 
 /// Records that were read, by whether they count.

@@ -13,6 +13,9 @@ use crate::metadata;
 use crate::names::{ThreadNames, in_life, is_record, of_life};
 use crate::parts::Stored;
 
+/// Where a pipeline says that a record has pending writes.
+pub(crate) const PENDING: &str = "pending";
+
 /// What a pack is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -49,6 +52,8 @@ pub(crate) struct Record {
     /// Ordinals that its documents of chunks begin with; empty if they are in this one.
     pub(crate) parts: Vec<u32>,
     pub(crate) lengths: Bytes,
+    /// Whether it has pending writes, if that was asked for.
+    pub(crate) pending: bool,
     index: RecordIndex,
     body: Bytes,
 }
@@ -96,6 +101,7 @@ impl Record {
             gone: doc.array("gone", number)?,
             parts: doc.array("parts", number)?,
             lengths: doc.opt_bytes("lengths")?.unwrap_or_default(),
+            pending: !doc.array(PENDING, |_| Some(()))?.is_empty(),
             index: RecordIndex {
                 parent: doc.opt_shared("parent")?,
                 time_ms: doc.number("time_ms")?,
