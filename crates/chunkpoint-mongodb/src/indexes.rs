@@ -26,6 +26,8 @@ impl Db {
         let expiring = || IndexOptions::builder().expire_after(TRACE).build();
         let wanted = [
             (&self.threads, doc! { "swept": 1 }, expiring()),
+            (&self.records, doc! { "thread": 1 }, plain()),
+            (&self.parts, doc! { "thread": 1 }, plain()),
             (&self.records, doc! { "pack": 1 }, plain()),
             (&self.records, doc! { "from": 1 }, sparse()),
             (&self.records, doc! { "condemned": 1 }, sparse()),

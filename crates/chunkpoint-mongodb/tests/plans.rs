@@ -71,13 +71,13 @@ async fn hot_queries_are_served_by_indexes() {
         (
             "latest",
             "checkpoints",
-            doc! { "_id": within.clone(), "state": 0 },
+            doc! { "thread": "t", "_id": within.clone(), "state": 0 },
             doc! { "_id": -1 },
         ),
         (
             "a page of a namespace",
             "checkpoints",
-            doc! { "_id": within.clone(), "pack": life.clone(), "state": 0 },
+            doc! { "thread": "t", "_id": within.clone(), "pack": life.clone(), "state": 0 },
             doc! { "_id": -1 },
         ),
         (

@@ -326,7 +326,13 @@ fn conflict(message: &str) -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
-/// What finds records by a range of keys.
+/// What finds records of a thread by a range of keys, in any order: with the thread first, for a
+/// cluster that keeps a thread on one shard, and for servers that have no bounds of a range.
+pub(super) fn of_thread(names: &ThreadNames, range: &crate::names::Range) -> Document {
+    doc! { "thread": &names.thread, "_id": within(range) }
+}
+
+/// What finds records by a range of keys, in the order of the keys.
 pub(super) fn in_range(range: &crate::names::Range) -> Document {
     doc! { "_id": within(range) }
 }

@@ -17,7 +17,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use mongodb::bson::{Bson, doc};
 
-use super::commit::in_range;
+use super::commit::{in_range, of_thread};
 use super::life::{ATTEMPTS, Head, busy};
 use super::row::{Record, State, fields};
 use crate::backend::Inner;
@@ -82,7 +82,7 @@ impl Inner {
             return Ok((Vec::new(), None));
         };
         let names = ThreadNames::new(&query.thread);
-        let mut filter = in_range(&names.in_namespace(namespace, before.as_deref()));
+        let mut filter = of_thread(&names, &names.in_namespace(namespace, before.as_deref()));
         filter.insert("pack", all_in(head.life));
         let state = match query.hidden {
             true => doc! { "$ne": State::Condemned as i32 },

@@ -10,12 +10,12 @@ use chunkpoint_core::backend::{
 };
 use mongodb::bson::{Bson, Document, doc};
 
-use super::commit::in_range;
+use super::commit::of_thread;
 use super::life::{ATTEMPTS, Head, IS_HEAD, busy};
 use super::row::{PENDING, Record, State, fields};
 use crate::backend::Inner;
 use crate::db::Query;
-use crate::doc::{Doc, binary, pack_in, within};
+use crate::doc::{Doc, binary, pack_in};
 use crate::names::{ThreadNames, of_part};
 
 /// Most records that one pipeline picks.
@@ -269,7 +269,7 @@ impl Inner {
                 Bson::from(doc! { "_id": { "$gte": first, "$lte": last } })
             });
             let query = Query {
-                filter: doc! { "$or": ranges.collect::<Vec<_>>(), "thread": thread },
+                filter: doc! { "thread": thread, "$or": ranges.collect::<Vec<_>>() },
                 fields,
                 ..Query::default()
             };
@@ -314,12 +314,13 @@ fn stages(
     let (mut filter, latest) = match pick {
         Pick::At(key) => {
             let there = doc! { "$ne": State::Condemned as i32 };
-            let id = within(&names.any_life(key));
-            (doc! { "_id": id, "state": there }, false)
+            let mut filter = of_thread(names, &names.any_life(key));
+            filter.insert("state", there);
+            (filter, false)
         }
         Pick::Latest { namespace } => {
             let below = below.get(namespace).map(|id| &**id);
-            let mut filter = in_range(&names.in_namespace(namespace, below));
+            let mut filter = of_thread(names, &names.in_namespace(namespace, below));
             filter.insert("state", State::Visible as i32);
             (filter, true)
         }

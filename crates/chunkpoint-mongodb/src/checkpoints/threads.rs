@@ -7,7 +7,7 @@ use chunkpoint_core::backend::{Detail, Incarnation, ListThreads};
 use futures::{StreamExt, TryStreamExt, stream};
 use mongodb::bson::doc;
 
-use super::commit::in_range;
+use super::commit::of_thread;
 use super::life::Head;
 use super::row::{Record, State, fields};
 use crate::backend::Inner;
@@ -88,7 +88,7 @@ impl Inner {
     /// Whether a thread has a visible record.
     async fn is_seen(&self, thread: &str, head: Head) -> Result<bool> {
         let names = ThreadNames::new(thread);
-        let mut range = in_range(&names.all());
+        let mut range = of_thread(&names, &names.all());
         range.insert("pack", all_in(head.life));
         range.insert("state", State::Visible as i32);
         let mut below: Option<String> = None;

@@ -150,7 +150,7 @@ mod tests {
             namespace: Namespace::new(labels).unwrap(),
             key: key.into(),
         };
-        let mut items = vec![
+        let mut items = [
             item(&["a"], "z"),
             item(&["a"], "$x.y"),
             item(&["a", "b"], "a"),
