@@ -1,6 +1,7 @@
 //! Commits: write the pack, then look at what it borrows from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkpoint_core::backend::{Base, Commit, Committed, Incarnation, PackId, RecordRef};
 use chunkpoint_core::{Error, ErrorKind, Result, quote};
@@ -14,6 +15,9 @@ use crate::db::{Inserted, Query};
 use crate::doc::{Doc, pack_in, within};
 use crate::names::ThreadNames;
 use crate::parts::{Stored, lay_out};
+
+/// The longest wait before another try.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Inner {
     pub(super) async fn commit(&self, commit: Commit) -> Result<Committed> {
@@ -69,6 +73,7 @@ impl Inner {
         }
         let packs: Vec<PackId> = task.from.iter().map(|record| record.pack).collect();
         for link in 0..ATTEMPTS {
+            let since = tokio::time::Instant::now();
             let expected = commit.expect_latest.as_ref();
             let fence = expected.map(|expected| task.fence(expected.as_ref(), link));
             let fence = fence.as_deref();
@@ -90,8 +95,18 @@ impl Inner {
                 // latest now, that is seen; else the next link of the fence is to be had.
                 self.expected(task, expected.as_ref()).await?;
             }
+            self.give_way(link, since.elapsed()).await?;
         }
         Err(busy())
+    }
+
+    /// Waits before another try, which took so long. A re-put takes several steps, and writers
+    /// of one record undo each other's as long as they are in step.
+    async fn give_way(&self, tries: usize, took: Duration) -> Result<()> {
+        let share = f64::from(self.random()?[0]) / f64::from(u8::MAX);
+        let most = took.mul_f64(tries.clamp(1, 16) as f64).min(PATIENCE);
+        tokio::time::sleep(most.mul_f64(share)).await;
+        Ok(())
     }
 
     /// After the pack was written: whether its life goes on, and all that it borrows from
