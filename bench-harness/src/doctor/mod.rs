@@ -143,6 +143,11 @@ fn advice(backend: BackendKind) -> String {
         BackendKind::Postgres => "postgresql",
         BackendKind::MySql => "mariadb-server",
         BackendKind::Redis => "redis-server",
+        BackendKind::MongoDb => {
+            return "CHUNKPOINT_MONGODB_URL may name a mongod (Debian has no package); \
+                    `cargo install secantus-mdb` gives a server that speaks its protocol"
+                .into();
+        }
         BackendKind::File | BackendKind::Memory | BackendKind::Sqlite | BackendKind::Own => {
             return String::new();
         }

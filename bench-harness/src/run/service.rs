@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::measure::{family_memory, unix_millis};
 use crate::result::ServerInfo;
-use crate::subject::{BackendKind, Server, ServerUrl, Site, own, redis, sql};
+use crate::subject::{BackendKind, Server, ServerUrl, Site, mongodb, own, redis, sql};
 
 /// What a backend needs beside a directory: for some a server, which ends with this.
 pub(crate) struct Service {
@@ -48,6 +48,7 @@ impl Service {
         let kind = match backend {
             BackendKind::Postgres => Some(Kind::Postgres),
             BackendKind::MySql => Some(Kind::MySql),
+            BackendKind::MongoDb => Some(Kind::MongoDb),
             BackendKind::Redis => Some(Kind::Redis),
             BackendKind::File | BackendKind::Memory | BackendKind::Sqlite | BackendKind::Own => {
                 None
@@ -100,6 +101,7 @@ impl Service {
             BackendKind::Sqlite | BackendKind::Postgres | BackendKind::MySql => {
                 self.runtime.block_on(sql::describe(site)).map(Some)
             }
+            BackendKind::MongoDb => self.runtime.block_on(mongodb::describe(site)).map(Some),
             BackendKind::Redis => self.runtime.block_on(redis::describe(site)).map(Some),
         }
     }
@@ -107,6 +109,9 @@ impl Service {
     /// Removes what a cell left on the server.
     pub(super) fn clear(&self, site: &Site) -> Result<()> {
         match &site.server {
+            Some(server) if site.kind == BackendKind::MongoDb => {
+                self.runtime.block_on(mongodb::remove_all(server))
+            }
             Some(server) if site.kind == BackendKind::Redis => {
                 self.runtime.block_on(redis::remove_all(server))
             }

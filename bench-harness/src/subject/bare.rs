@@ -51,7 +51,7 @@ impl Bare {
                 }
             }
             Store::Memory { heaps, .. } => Place::Memory(heaps.clone()),
-            Store::Sql { .. } | Store::Redis { .. } | Store::Own { .. } => {
+            Store::Sql { .. } | Store::Redis { .. } | Store::MongoDb { .. } | Store::Own { .. } => {
                 let message = "bare files are no floor for a database";
                 return Err(Error::Cell(message.into()));
             }

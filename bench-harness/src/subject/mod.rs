@@ -11,6 +11,7 @@ mod engine;
 mod floor;
 pub mod items;
 mod ledger;
+pub mod mongodb;
 mod noop;
 pub mod own;
 pub mod peer;
@@ -61,6 +62,10 @@ pub enum BackendKind {
     #[serde(rename = "mysql")]
     #[value(name = "mysql")]
     MySql,
+    /// MongoDB, or what speaks its protocol.
+    #[serde(rename = "mongodb")]
+    #[value(name = "mongodb")]
+    MongoDb,
     /// Redis or Valkey, one server.
     Redis,
     /// A backend of one's own: see [`own`].
@@ -149,12 +154,17 @@ impl BackendKind {
                 Some(Durability::Replicated) => &[Durability::Replicated],
                 Some(Durability::Disk) | None => &[Durability::Disk],
             },
+            // Between these two it has nothing.
+            Self::MongoDb => &[Durability::Buffered, Durability::Disk],
         }
     }
 
     /// Whether it is a server, which a network is in between of.
     pub fn is_server(self) -> bool {
-        matches!(self, Self::Postgres | Self::MySql | Self::Redis)
+        matches!(
+            self,
+            Self::Postgres | Self::MySql | Self::Redis | Self::MongoDb
+        )
     }
 }
 
@@ -166,6 +176,7 @@ impl fmt::Display for BackendKind {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
+            Self::MongoDb => "mongodb",
             Self::Redis => "redis",
             Self::Own => "own",
         })
@@ -387,6 +398,9 @@ pub async fn open(
                 Box::pin(place.floor()).await?,
             ))),
             Store::Redis { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
+                Box::pin(place.floor()).await?,
+            ))),
+            Store::MongoDb { place, .. } => Arc::new(driver::DriverFloor::new(Arc::new(
                 Box::pin(place.floor()).await?,
             ))),
             Store::File { .. } | Store::Memory { .. } => Arc::new(floor::Floor::open(store)?),

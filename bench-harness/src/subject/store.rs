@@ -10,6 +10,7 @@ use chunkpoint_core::memory::MemoryBackend;
 use chunkpoint_fs::{FsBackend, FsConfig};
 use serde::{Deserialize, Serialize};
 
+use super::mongodb::Place as MongoPlace;
 use super::own::{self, OwnBackend};
 use super::peer::InMemory;
 use super::redis::{Place as RedisPlace, Watch};
@@ -54,6 +55,13 @@ pub enum Store {
         backend: Arc<dyn OwnBackend>,
         /// Where.
         place: PathBuf,
+    },
+    /// MongoDB.
+    MongoDb {
+        /// Where in it.
+        place: MongoPlace,
+        /// What counts the bytes that go there, if anything does.
+        wire: Option<Arc<Wire>>,
     },
     /// A Redis server.
     Redis {
@@ -102,6 +110,10 @@ impl Store {
                     place: site.directory.join(name),
                 }
             }
+            BackendKind::MongoDb => Self::MongoDb {
+                place: MongoPlace::new(site, name)?,
+                wire: None,
+            },
             BackendKind::Redis => Self::Redis {
                 place: RedisPlace::new(site, name)?,
                 wire: None,
@@ -126,6 +138,13 @@ impl Store {
             Self::Redis { place, .. } => {
                 let (place, wire) = place.through_wire().await?;
                 Self::Redis {
+                    place,
+                    wire: Some(wire),
+                }
+            }
+            Self::MongoDb { place, .. } => {
+                let (place, wire) = place.through_wire().await?;
+                Self::MongoDb {
                     place,
                     wire: Some(wire),
                 }
@@ -166,6 +185,10 @@ impl Store {
                 (opened.map_err(Error::engine("open the backend"))?, None)
             }
             Self::Sql { place, wire } => {
+                counted.clone_from(wire);
+                (Box::pin(place.backend()).await?, None)
+            }
+            Self::MongoDb { place, wire } => {
                 counted.clone_from(wire);
                 (Box::pin(place.backend()).await?, None)
             }
@@ -215,6 +238,7 @@ impl Store {
                 })
             }
             Self::Sql { place, .. } => Box::pin(place.footprint()).await,
+            Self::MongoDb { place, .. } => Box::pin(place.footprint()).await,
             Self::Redis { place, .. } => Box::pin(place.footprint()).await,
             Self::Own { backend, place } => {
                 let bytes = backend.bytes_at_rest(place).await;
@@ -235,9 +259,11 @@ impl Store {
     pub async fn compact(&self) -> Result<Option<&'static str>> {
         match self {
             Self::Sql { place, .. } => Box::pin(place.compact()).await,
-            Self::File { .. } | Self::Memory { .. } | Self::Redis { .. } | Self::Own { .. } => {
-                Ok(None)
-            }
+            Self::File { .. }
+            | Self::Memory { .. }
+            | Self::Redis { .. }
+            | Self::MongoDb { .. }
+            | Self::Own { .. } => Ok(None),
         }
     }
 
@@ -251,6 +277,7 @@ impl Store {
                 std::fs::remove_dir_all(directory).map_err(|e| Error::io("remove", directory, e))
             }
             Self::Sql { place, .. } => Box::pin(place.remove()).await,
+            Self::MongoDb { place, .. } => Box::pin(place.remove()).await,
             Self::Redis { place, .. } => Box::pin(place.remove()).await,
             Self::Own { backend, place } => {
                 let removed = backend.remove(place).await;

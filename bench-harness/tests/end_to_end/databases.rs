@@ -58,6 +58,11 @@ fn redis_is_measured_where_it_is() {
     replay_on("redis");
 }
 
+#[test]
+fn mongodb_is_measured_where_it_is() {
+    replay_on("mongodb");
+}
+
 /// Memory, the append-only file and the longest command, as the server tells them.
 #[test]
 fn what_a_redis_server_held_and_did_is_told() {
@@ -103,16 +108,22 @@ fn a_bounded_history_on_sqlite_is_weighed_after_its_vacuum() {
 
 #[test]
 fn what_goes_over_the_wire_to_postgres_is_counted() {
-    wire_to("postgres");
+    wire_to("postgres", 1.0);
 }
 
 #[test]
 fn what_goes_over_the_wire_to_redis_is_counted() {
-    wire_to("redis");
+    wire_to("redis", 1.0);
 }
 
-/// An append is one round trip.
-fn wire_to(backend: &str) {
+/// The second one looks whether what it builds on is still there.
+#[test]
+fn what_goes_over_the_wire_to_mongodb_is_counted() {
+    wire_to("mongodb", 2.0);
+}
+
+/// What an append takes.
+fn wire_to(backend: &str, round_trips: f64) {
     let place = Place::new();
     place.scenario(
         "single-session",
@@ -131,7 +142,9 @@ fn wire_to(backend: &str) {
         assert!(text(&output).contains(&format!("skipped: no {backend}")));
         return;
     };
-    assert_eq!(figure(&result, "default", "wire_put_round_trips_mean"), 1.0);
+    let taken = figure(&result, "default", "wire_put_round_trips_mean");
+    // A driver may look at the server by itself, now and then.
+    assert!((round_trips..round_trips + 0.1).contains(&taken), "{taken}");
     let sent = figure(&result, "default", "wire_put_bytes_sent_mean");
     assert!((200.0..=4096.0).contains(&sent), "{sent}");
     assert!(figure(&result, "default", "cold_tail_round_trips") >= 1.0);

@@ -41,6 +41,7 @@ URLs:
   postgres://user@host/db     a PostgreSQL database
   mysql://user@host/db        a MySQL or MariaDB database
   redis://user:pw@host/0      Redis, or a node of a Redis Cluster
+  mongodb://user:pw@host/db   MongoDB; mongodb+srv:// as well
   memory:                     this process's memory: empty when the command starts
 
 Examples:

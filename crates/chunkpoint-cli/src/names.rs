@@ -5,7 +5,7 @@ use url::Url;
 /// The URL without its password and without options, which may be secrets too.
 pub(crate) fn redact(url: &str) -> String {
     let Ok(mut parsed) = Url::parse(url) else {
-        return "the URL given".into();
+        return hosts(url).unwrap_or_else(|| "the URL given".into());
     };
     if parsed.password().is_some() {
         // It fails for URLs that have no host, and those have no password.
@@ -14,6 +14,16 @@ pub(crate) fn redact(url: &str) -> String {
     parsed.set_query(None);
     parsed.set_fragment(None);
     parsed.into()
+}
+
+/// Of a URL that names several hosts, which is no URL to others: all but who asks, and how.
+fn hosts(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let rest = rest.split(['?', '#']).next()?;
+    let hosts = rest.rsplit('@').next()?;
+    scheme
+        .starts_with("mongodb")
+        .then(|| format!("{scheme}://{hosts}"))
 }
 
 /// Replaces a URL that stands in a message.
@@ -42,6 +52,10 @@ mod tests {
                 "postgres://ada:***@host/db",
             ),
             ("redis://:secret@host", "redis://:***@host"),
+            (
+                "mongodb://me:secret@a:1,b:2/db?authSource=x",
+                "mongodb://a:1,b:2/db",
+            ),
             ("memory:", "memory:"),
             ("pass secret", "the URL given"),
         ] {

@@ -19,7 +19,13 @@ fn a_child_without_docker() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    for image in [Image::Postgres, Image::MySql, Image::MariaDb, Image::Redis] {
+    for image in [
+        Image::Postgres,
+        Image::MySql,
+        Image::MariaDb,
+        Image::Redis,
+        Image::Mongo,
+    ] {
         let since = Instant::now();
         let why = image.start().unwrap_err();
         println!("{image:?} after {:?}: {why}", since.elapsed());

@@ -47,6 +47,7 @@
 //! | `postgres://user:password@host/database` | PostgreSQL 13 and later | `postgres` |
 //! | `mysql://user:password@host/database` | MySQL 8, MariaDB 10.6 and later | `mysql` |
 //! | `redis://user:password@host:6379/0`, `rediss://…` | Redis 7, a Redis Cluster | `redis` |
+//! | `mongodb://user:password@host,host/database`, `mongodb+srv://…` | MongoDB 5 and later | `mongodb` |
 //!
 //! Options follow a question mark: those of [`Settings`] (`max_history`,
 //! `max_age`, `cache_bytes`, `compression`, `grace`, `background`, `store_ttl`,
@@ -80,6 +81,8 @@ pub use chunkpoint_core::{
 };
 #[cfg(feature = "fs")]
 pub use chunkpoint_fs as fs;
+#[cfg(feature = "mongodb")]
+pub use chunkpoint_mongodb as mongodb;
 #[cfg(feature = "redis")]
 pub use chunkpoint_redis as redis;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -103,6 +106,8 @@ pub const SCHEMES: &[&str] = &[
     "mysql://",
     #[cfg(feature = "redis")]
     "redis://",
+    #[cfg(feature = "mongodb")]
+    "mongodb://",
 ];
 
 /// Schemes of backends that a build may lack, and the features that bring them.
@@ -116,6 +121,8 @@ const FEATURES: &[(&str, &str)] = &[
     ("redis", "redis"),
     ("rediss", "redis"),
     ("redis+unix", "redis"),
+    ("mongodb", "mongodb"),
+    ("mongodb+srv", "mongodb"),
 ];
 
 /// Opens a memory by URL, with default settings but for the URL's options.
@@ -132,6 +139,10 @@ pub async fn open(url: &str) -> Result<Memory> {
 /// # Errors
 /// As [`open`].
 pub async fn open_with(url: &str, mut settings: Settings) -> Result<Memory> {
+    #[cfg(feature = "mongodb")]
+    if url.starts_with("mongodb:") || url.starts_with("mongodb+srv:") {
+        return open_mongodb(url, settings).await;
+    }
     let mut url = Url::parse(url).map_err(|e| {
         Error::invalid(format!(
             "not a URL; expected is one of {}. That of a directory is file:// and its absolute \
@@ -204,6 +215,36 @@ async fn backend(url: &Url) -> Result<Arc<dyn CheckpointBackend>> {
             }))
         }
     }
+}
+
+/// A URL of MongoDB may name several hosts, and have options that only the driver knows.
+#[cfg(feature = "mongodb")]
+async fn open_mongodb(url: &str, mut settings: Settings) -> Result<Memory> {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut left = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let of_pair = url::form_urlencoded::parse(pair.as_bytes()).next();
+        let (name, value) = of_pair.unwrap_or_default();
+        if Settings::OPTIONS.contains(&&*name) {
+            settings
+                .set(&name, &value)
+                .map_err(|e| e.context(format_args!("option {name}")))?;
+        } else {
+            left.push(pair);
+        }
+    }
+    let url = match left.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", left.join("&")),
+    };
+    let config = chunkpoint_mongodb::MongoConfig::from_url(&url).map_err(|error| {
+        let known = Settings::OPTIONS.join(", ");
+        error.context(format_args!("options of any URL are {known}"))
+    })?;
+    let backend = chunkpoint_mongodb::MongoBackend::from_config(config).await?;
+    Memory::builder(Arc::new(backend))
+        .settings(settings)
+        .build()
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

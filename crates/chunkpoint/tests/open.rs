@@ -167,3 +167,15 @@ async fn options_of_redis_are_known() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error}");
 }
+
+#[cfg(feature = "mongodb")]
+#[tokio::test]
+async fn options_of_mongodb_are_known() {
+    let error = refused("mongodb://a:1,b:2/?max_histroy=1").await;
+    assert!(error.message().contains("prefix"), "{error}");
+    assert!(error.message().contains("max_history"), "{error}");
+    let url = "mongodb://me:hunter2@127.0.0.1:1/?timeout=1&max_history=3&prefix=a";
+    let error = chunkpoint::open(url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error}");
+}

@@ -57,7 +57,10 @@ impl LangGraph {
                 let link = Link::start(&place.peer()?).await?;
                 (Arc::new(link), wire.clone(), false)
             }
-            Store::File { .. } | Store::Redis { .. } | Store::Own { .. } => {
+            Store::File { .. }
+            | Store::Redis { .. }
+            | Store::MongoDb { .. }
+            | Store::Own { .. } => {
                 let what = "LangGraph's savers are driven on memory, sqlite, postgres and mysql";
                 return Err(Error::Usage(what.into()));
             }

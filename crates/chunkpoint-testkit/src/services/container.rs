@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use testcontainers_modules::testcontainers::core::IntoContainerPort;
 use testcontainers_modules::testcontainers::runners::SyncRunner;
 use testcontainers_modules::testcontainers::{Image as OfModule, ImageExt, TestcontainersError};
-use testcontainers_modules::{mariadb, mysql, postgres, redis};
+use testcontainers_modules::{mariadb, mongo, mysql, postgres, redis};
 
 use super::{Kept, Service, Started};
 
@@ -24,6 +24,8 @@ pub enum Image {
     MariaDb,
     /// Redis 7.4, that syncs every command.
     Redis,
+    /// MongoDB 8.0, a replica set of one.
+    Mongo,
 }
 
 /// A container that is removed with this, and with this process.
@@ -92,6 +94,12 @@ impl Image {
                 let command = "redis-server --appendonly yes --appendfsync always";
                 let (id, address) = run(image.with_cmd(command.split(' ')), redis::REDIS_PORT)?;
                 Ok((id, format!("redis://{address}")))
+            }
+            Self::Mongo => {
+                let image = mongo::Mongo::repl_set().with_tag("8.0");
+                let (id, address) = run(image, 27_017)?;
+                // The set knows its member by a name that only the container has.
+                Ok((id, format!("mongodb://{address}/?directConnection=true")))
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Servers for tests.
 //!
 //! Each comes from, in this order: a URL in the environment (`CHUNKPOINT_POSTGRES_URL`,
-//! `CHUNKPOINT_MYSQL_URL`, `CHUNKPOINT_REDIS_URL`, …); a program found on this machine, started
+//! `CHUNKPOINT_MYSQL_URL`, `CHUNKPOINT_REDIS_URL`, `CHUNKPOINT_MONGODB_URL`, …); a program found on this machine, started
 //! on a free port of 127.0.0.1 in a directory of its own (`CHUNKPOINT_REDIS_SERVER` and
 //! `CHUNKPOINT_REDIS_CLIENT` name other programs than those in the `PATH`, such as those of
 //! Valkey); with the feature `testcontainers`, a
 //! container where Docker answers. One that cannot be had is named and skipped, and is a
-//! failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql,redis`, or `all`).
+//! failure where `CHUNKPOINT_REQUIRE_SERVICES` lists it (`postgres,mysql,redis,mongodb`, or `all`).
 //!
 //! A server that was started here ends with the test process, however that ends: a shell
 //! waits for its standard input to close, which the operating system does then, kills the
@@ -17,6 +17,7 @@
 #[cfg(feature = "testcontainers")]
 mod container;
 mod mariadb;
+mod mongodb;
 mod pgbouncer;
 mod postgres;
 mod process;
@@ -29,6 +30,7 @@ use std::sync::OnceLock;
 #[cfg(feature = "testcontainers")]
 pub use self::container::Image;
 pub use self::mariadb::MariaDb;
+pub use self::mongodb::MongoDb;
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{Postgres, Safety};
 pub use self::redis::{Redis, RedisCluster};
@@ -79,6 +81,13 @@ impl Service {
         }
     }
 
+    fn of_mongodb(server: MongoDb) -> Self {
+        Self {
+            url: server.url(),
+            kept: Kept::Process(server.into_process()),
+        }
+    }
+
     fn of_mariadb(server: MariaDb) -> Self {
         Self {
             url: server.url(),
@@ -96,6 +105,8 @@ pub enum Kind {
     MySql,
     /// Redis or Valkey.
     Redis,
+    /// MongoDB, or what speaks its protocol.
+    MongoDb,
 }
 
 impl Kind {
@@ -105,6 +116,7 @@ impl Kind {
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
             Self::Redis => "redis",
+            Self::MongoDb => "mongodb",
         }
     }
 
@@ -114,6 +126,7 @@ impl Kind {
             Self::Postgres => "CHUNKPOINT_POSTGRES_URL",
             Self::MySql => "CHUNKPOINT_MYSQL_URL",
             Self::Redis => "CHUNKPOINT_REDIS_URL",
+            Self::MongoDb => "CHUNKPOINT_MONGODB_URL",
         }
     }
 }
@@ -152,6 +165,7 @@ pub fn provide(kind: Kind, safety: Safety, parent: &Path) -> Result<Service, Mis
         let started = match kind {
             Kind::Postgres => Postgres::start_in(safety, parent).map(Service::of_postgres),
             Kind::MySql => MariaDb::start_in(safety, parent).map(Service::of_mariadb),
+            Kind::MongoDb => MongoDb::start_in(safety, parent).map(Service::of_mongodb),
             Kind::Redis => Redis::start_with(safety, parent, &SLOW).map(Service::of_redis),
         };
         started.or_else(|why| in_container(kind, why))
@@ -215,6 +229,19 @@ pub fn redis_cluster() -> Option<&'static Service> {
     service.map(|(service, _)| service)
 }
 
+/// A MongoDB server that all tests of this process share; each uses a database of its own.
+/// `None` where there is none, with a note.
+pub fn mongodb() -> Option<&'static Service> {
+    static SERVICE: OnceLock<Option<Service>> = OnceLock::new();
+    let start = || {
+        find(Kind::MongoDb.name(), Kind::MongoDb.variable(), || {
+            let started = MongoDb::start(Safety::Throwaway).map(Service::of_mongodb);
+            started.or_else(|why| in_container(Kind::MongoDb, why))
+        })
+    };
+    SERVICE.get_or_init(start).as_ref()
+}
+
 /// PgBouncer in transaction mode, before a server of its own.
 pub fn pgbouncer() -> Option<&'static Service> {
     static SERVICE: OnceLock<Option<(Service, Postgres)>> = OnceLock::new();
@@ -242,6 +269,7 @@ fn in_container(kind: Kind, why: String) -> Started<Service> {
         Kind::Postgres => Image::Postgres,
         Kind::MySql => Image::MySql,
         Kind::Redis => Image::Redis,
+        Kind::MongoDb => Image::Mongo,
     };
     image.start().map_err(|no| format!("{why}; {no}"))
 }
