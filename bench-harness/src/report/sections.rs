@@ -18,7 +18,7 @@ pub(super) type Section = (&'static str, &'static str, &'static [Column]);
 pub(super) const SECTIONS: &[Section] = &[
     (
         "Memory",
-        "Of the client's process. Peaks are of the measured phase; growth is the peak over the \
+        "Of the client's process, unless a column names the server. Peaks are of the measured phase; growth is the peak over the \
          phase's start, so it leaves out the program and the harness. A slope is the growth for \
          each 100,000 steps.",
         &[
@@ -32,6 +32,9 @@ pub(super) const SECTIONS: &[Section] = &[
             ("heap slope", "heap_slope_bytes_per_100k"),
             ("at-rest slope", "at_rest_slope_bytes_per_100k"),
             ("allocations a put", "put_allocations"),
+            ("server's memory", "server_memory_bytes"),
+            ("server's RSS", "server_rss_bytes"),
+            ("its growth", "server_rss_growth_bytes"),
         ],
     ),
     (
@@ -88,6 +91,9 @@ pub(super) const SECTIONS: &[Section] = &[
             ("read for a tail, mean", "tail_read_bytes_read_mean"),
             ("read for a cold tail", "cold_tail_bytes_read"),
             ("calls", "cold_tail_round_trips"),
+            ("round trips an append", "wire_put_round_trips_mean"),
+            ("sent", "wire_put_bytes_sent_mean"),
+            ("received", "wire_put_bytes_received_mean"),
         ],
     ),
     (
