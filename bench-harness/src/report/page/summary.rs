@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::figures::{self, Unit};
 use crate::report::Run;
 use crate::report::sections::is_sampled;
-use crate::result::{Outcome, Profile};
+use crate::result::{Cell, Outcome, Profile};
 use crate::subject::Variant;
 use crate::workload::Workload;
 
@@ -188,7 +188,13 @@ fn dagger(run: &Run, (variant, figure): (Variant, &str)) -> &'static str {
     }
 }
 
+/// Both values of a run. Not of one in which ours forgets old states and theirs cannot, and
+/// stops early: that they do different work is what such a run is about.
 fn pair<'a>(run: &'a Run, against: &Against) -> Option<Pair<'a>> {
+    let forgets = |cell: &Cell| cell.figures.contains_key("kept_states");
+    if run.result.cell(Variant::Default).is_some_and(forgets) {
+        return None;
+    }
     let value = |(variant, figure): (Variant, &str)| {
         let cell = run.result.cell(variant).filter(|cell| cell.verdict.ok)?;
         cell.figures
