@@ -1,7 +1,7 @@
 //! Many loads at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
@@ -10,7 +10,7 @@ use super::Bench;
 use super::pair::Sessions;
 use super::verify::compare;
 use super::warm_up::warm_up;
-use super::writer::{Thread, Writer};
+use super::writer::{Thread, Writer, finish};
 use crate::error::{Error, Result};
 use crate::measure::PhaseName;
 use crate::progress::Teller;
@@ -18,8 +18,8 @@ use crate::scenario::ConcurrentLoad;
 use crate::subject::{Answer, Op};
 use crate::workload::Conversation;
 
-/// Commits every state of every conversation.
-pub(super) async fn write(bench: &mut Bench<'_>) -> Result<()> {
+/// Commits every state of every conversation, but for the last `left_out` of each.
+pub(super) async fn write(bench: &mut Bench<'_>, left_out: usize) -> Result<()> {
     warm_up(bench).await?;
     let opened = bench.provision().await?;
     let open = bench.recorder.begin(PhaseName::Measure);
@@ -29,7 +29,7 @@ pub(super) async fn write(bench: &mut Bench<'_>) -> Result<()> {
     for (number, conversation) in (0..).zip(bench.conversations()?) {
         let conversation = Arc::new(conversation?);
         let mut thread = Thread::open(&opened, number, &conversation)?;
-        for _ in 0..conversation.len() {
+        for _ in left_out..conversation.len() {
             let put = writer.put(&mut thread, &ledger).await?;
             put.book("put", &mut bench.recorder)?;
             teller.at(writer.puts);
@@ -37,10 +37,7 @@ pub(super) async fn write(bench: &mut Bench<'_>) -> Result<()> {
     }
     let phase = bench.recorder.end(open).clone();
     writer.book(&mut bench.recorder, &phase);
-    ledger
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .finish()?;
+    finish(ledger)?;
     bench.footprint(&opened).await
 }
 

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Bench;
-use super::resume::{finish, open_at};
+use super::resume::open_at;
 use super::verify::compare;
-use super::writer::Writer;
+use super::writer::{Writer, finish};
 use crate::error::Result;
 use crate::measure::PhaseName;
 use crate::progress::Teller;

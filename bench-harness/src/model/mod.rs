@@ -101,7 +101,7 @@ impl<'a> Bench<'a> {
             }
             (Model::Retention(model), Stage::Write) => Box::pin(retention::run(self, model)).await,
             (Model::SingleSession(_), Stage::Wire) => Box::pin(wire::count(self)).await,
-            (Model::ConcurrentLoad(_), Stage::Write) => Box::pin(concurrent::write(self)).await,
+            (Model::ConcurrentLoad(_), Stage::Write) => Box::pin(concurrent::write(self, 0)).await,
             (Model::ConcurrentLoad(model), Stage::Read) => {
                 Box::pin(concurrent::read(self, model)).await
             }
@@ -116,7 +116,7 @@ impl<'a> Bench<'a> {
             (Model::OpenLoad(model), Stage::Write) => Box::pin(open::write(self, model)).await,
             (Model::Resume(model), Stage::Write) => Box::pin(resume::write(self, model)).await,
             (Model::Resume(model), Stage::Resume) => Box::pin(resume::resume(self, model)).await,
-            (Model::TimeTravel(_), Stage::Write) => Box::pin(concurrent::write(self)).await,
+            (Model::TimeTravel(_), Stage::Write) => Box::pin(concurrent::write(self, 0)).await,
             (Model::TimeTravel(model), Stage::Travel) => Box::pin(travel::run(self, model)).await,
             (Model::Crash(_), Stage::Crash) => Box::pin(crash::write(self)).await,
             (Model::Crash(_), Stage::Recover) => Box::pin(crash::recover(self)).await,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::pair::Opened;
 use super::verify;
 use super::warm_up::warm_up;
-use super::writer::{Thread, Writer};
+use super::writer::{Thread, Writer, finish};
 use super::{Bench, reads::Reads};
 use crate::cell::Sampling;
 use crate::error::{Error, Result};
@@ -53,11 +53,7 @@ pub(super) async fn write(bench: &mut Bench<'_>, _: &Replay) -> Result<()> {
     all.book(&mut bench.recorder, &phase);
     let shared = Arc::into_inner(shared);
     let shared = shared.ok_or_else(|| Error::Cell("a client outlives its task".into()))?;
-    shared
-        .ledger
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .finish()?;
+    finish(shared.ledger)?;
     bench.footprint(&opened).await?;
     bench.book_total(&all);
     Ok(())

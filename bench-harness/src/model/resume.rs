@@ -1,40 +1,21 @@
 //! Processes that go on where others ended.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::pair::Opened;
 use super::verify::compare;
-use super::warm_up::warm_up;
-use super::writer::{Thread, Writer};
-use super::{Bench, pair::Timed};
+use super::writer::{Thread, Writer, finish};
+use super::{Bench, concurrent, pair::Timed};
 use crate::error::{Error, Result};
 use crate::measure::PhaseName;
-use crate::progress::Teller;
 use crate::scenario::{Resume, Source};
 use crate::subject::{Ledger, Op};
 use crate::workload::Conversation;
 
 /// Commits what the first process does: all but the steps of those that resume.
 pub(super) async fn write(bench: &mut Bench<'_>, model: &Resume) -> Result<()> {
-    warm_up(bench).await?;
-    let opened = bench.provision().await?;
-    let open = bench.recorder.begin(PhaseName::Measure);
-    let ledger = Mutex::new(bench.ledger()?);
-    let mut writer = Writer::new(&opened, true)?;
-    let teller = Teller::new("put", bench.job.workload.conversations().messages);
-    for (number, conversation) in (0..).zip(bench.conversations()?) {
-        let conversation = Arc::new(conversation?);
-        let mut thread = Thread::open(&opened, number, &conversation)?;
-        for _ in 0..conversation.len() - model.restarts * model.steps {
-            put(bench, &mut writer, &mut thread, &ledger, "put").await?;
-            teller.at(writer.puts);
-        }
-    }
-    let phase = bench.recorder.end(open).clone();
-    writer.book(&mut bench.recorder, &phase);
-    finish(ledger)?;
-    bench.footprint(&opened).await
+    concurrent::write(bench, model.restarts * model.steps).await
 }
 
 /// Does one process's part: finds where every conversation is, reads it, adds its steps.
@@ -91,11 +72,4 @@ pub(super) async fn put(
 ) -> Result<()> {
     let put: Timed<String> = writer.put(thread, ledger).await?;
     put.book(op, &mut bench.recorder)
-}
-
-pub(super) fn finish(ledger: Mutex<Ledger>) -> Result<()> {
-    ledger
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .finish()
 }

@@ -1,11 +1,11 @@
 //! A long run with a bounded history: what memory and storage do over time.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::warm_up::warm_up;
-use super::writer::{Thread, Writer};
+use super::writer::{Thread, Writer, finish};
 use super::{Bench, OWN, verify};
 use crate::error::Result;
 use crate::measure::{PhaseName, Sample};
@@ -79,10 +79,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &Retention) -> Result<()> 
     }
     let phase = bench.recorder.end(open).clone();
     writer.book(&mut bench.recorder, &phase);
-    ledger
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .finish()?;
+    finish(ledger)?;
     book_slopes(bench, model, steps);
 
     let open = bench.recorder.begin(PhaseName::Verify);

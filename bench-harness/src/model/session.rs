@@ -1,10 +1,10 @@
 //! One long thread.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::reads::Reads;
 use super::warm_up::warm_up;
-use super::writer::{Thread, Writer};
+use super::writer::{Thread, Writer, finish};
 use super::{Bench, verify};
 use crate::cell::Sampling;
 use crate::error::Result;
@@ -69,10 +69,7 @@ pub(super) async fn write(bench: &mut Bench<'_>, model: &SingleSession) -> Resul
     }
     let phase = bench.recorder.end(open).clone();
     writer.book(&mut bench.recorder, &phase);
-    ledger
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .finish()?;
+    finish(ledger)?;
     drop((long, short));
     bench.footprint(&opened).await?;
     bench.book_total(&writer);

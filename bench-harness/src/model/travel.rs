@@ -37,9 +37,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, model: &TimeTravel) -> Result<()>
     ] {
         plan.extend((0..count).map(|_| kind));
     }
-    for last in (1..plan.len()).rev() {
-        plan.swap(last, rng.below(last + 1));
-    }
+    rng.shuffle(&mut plan);
 
     let opened = bench.provision().await?;
     let mut thread = open_at(&opened, 0, &conversation, conversation.len())?;

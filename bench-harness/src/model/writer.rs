@@ -177,6 +177,14 @@ impl Writer {
     }
 }
 
+/// Ends the ledger that clients noted their commits in.
+pub(super) fn finish(ledger: Mutex<Ledger>) -> Result<()> {
+    ledger
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .finish()
+}
+
 impl Bench<'_> {
     /// Books what all states would take, had all been written. Exact but for the
     /// records' overhead, which is the mean of those that were written.

@@ -131,12 +131,9 @@ impl Run<'_> {
     }
 }
 
-/// Puts them in a random order (Durstenfeld's form of the Fisher-Yates shuffle).
+/// Puts them in the order of a repetition.
 fn shuffle(order: &mut [usize], repetition: u64) {
-    let mut rng = Rng::at(&[ORDER, repetition]);
-    for last in (1..order.len()).rev() {
-        order.swap(last, rng.below(last + 1));
-    }
+    Rng::at(&[ORDER, repetition]).shuffle(order);
 }
 
 #[cfg(test)]

@@ -48,6 +48,13 @@ impl Rng {
         self.unit() < probability
     }
 
+    /// Puts them in a random order (Durstenfeld's form of the Fisher-Yates shuffle).
+    pub fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            all.swap(last, self.below(last + 1));
+        }
+    }
+
     /// One of `choices`; `None` if there are none.
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
         choices.get(self.below(choices.len()))
